@@ -1,0 +1,47 @@
+"""The simple recurrent network: one tanh layer that sees its own last value, and the read-out on top of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from elman.gates import softmax, tanh
+from elman.trace import Cell, bias, cell, weight
+
+Activation = Callable[[Any], Any]
+
+
+def elman_with(g1: Activation, *, name: str = "") -> Cell:
+    """The simple recurrent cell with another activation: `elman_with(relu)`.
+
+    a<t> = g1(waa a<t-1> + wax x<t> + ba)
+    """
+
+    @cell(name=name or f"elman_{getattr(g1, '__name__', 'custom')}")
+    def simple(x, a, *, wax=weight("hidden", "input"), waa=weight("hidden", "hidden"), ba=bias("hidden")):  # type: ignore[no-untyped-def]
+        """a<t> = g1(waa a<t-1> + wax x<t> + ba)    Elman, Finding structure in time, 1990."""
+        mulax = wax @ x
+        mulaa = waa @ a
+        add = mulax + mulaa + ba
+        return g1(add)
+
+    return simple
+
+
+def readout_with(g2: Activation, *, name: str = "") -> Cell:
+    """The read-out with another activation: `readout_with(sigmoid)`.
+
+    y<t> = g2(wya a<t> + by)
+    """
+
+    @cell(name=name or f"readout_{getattr(g2, '__name__', 'custom')}")
+    def read(a, *, wya=weight("output", "hidden"), by=bias("output")):  # type: ignore[no-untyped-def]
+        """y<t> = g2(wya a<t> + by)."""
+        mulya = wya @ a
+        logits = mulya + by
+        probabilities = g2(logits)
+        return probabilities
+
+    return read
+
+
+elman = elman_with(tanh, name="elman")
+readout = readout_with(softmax, name="readout")

@@ -1,0 +1,38 @@
+"""Graph to graph: each pass is one idea in one file, and this is the order in which they run.
+
+`lower` takes the graph of a cell and what is asked of it to the graph that is scheduled; `schedule` makes the plan that a
+target emits. What is differentiated is the lowered forward graph, so the backward direction inherits every pass.
+"""
+
+from collections.abc import Callable, Iterable
+
+from elman.graph import Graph, without_dead
+from elman.passes.carry import with_lengths, with_reset, with_truncation
+from elman.passes.differentiate import Gradient, differentiate
+from elman.passes.keep import keep
+from elman.passes.merge import merge
+from elman.passes.reorder import reorder
+from elman.passes.schedule import Plan, schedule
+from elman.passes.tokens import tokenise
+
+Pass = Callable[[Graph], Graph]
+
+CARRY: dict[str, Pass] = {"reset": with_reset, "truncate": with_truncation, "lengths": with_lengths}
+"""What may be asked about the state between steps; from the inside (nearest to the equations) outwards."""
+
+SIMPLIFY: tuple[Pass, ...] = (reorder, without_dead, merge, without_dead)
+
+
+def lower(graph: Graph, *, carry: Iterable[str] = (), tokens: bool = False, keeping: Iterable[str] = ()) -> Graph:
+    """Rewrite the graph of a cell for what is asked: values to keep, carrying rules, a token input; then simplify."""
+    asked = set(carry)
+    graph = keep(graph, keeping)
+    for name, rewrite in CARRY.items():
+        if name in asked:
+            graph = rewrite(graph)
+    for rewrite in SIMPLIFY:
+        graph = rewrite(graph)
+    return without_dead(tokenise(graph)) if tokens else graph
+
+
+__all__ = ["CARRY", "SIMPLIFY", "Gradient", "Pass", "Plan", "differentiate", "lower", "schedule"]

@@ -1,0 +1,48 @@
+"""How the state is carried between steps, written into the equations: lengths, resets, truncation.
+
+Because these are gates like any other, every target runs them and every gradient knows them.
+"""
+
+from collections.abc import Callable
+
+from elman.graph import LEAVES, Builder, Graph, Result
+
+LIVE, RESET, CUT = "step_is_live", "step_is_reset", "step_is_cut"
+"""Names of the inputs that these passes add: one truth value for every step and example."""
+
+Change = Callable[[Builder, int, int], int]
+
+
+def with_reset(graph: Graph) -> Graph:
+    """Let a reset put a state back to its initial value before the step: h<t-1> becomes where(reset, 0, h<t-1>)."""
+    return _before_step(graph, RESET, lambda b, flag, h: b.add("where", (flag, b.constant(0.0), h)))
+
+
+def with_truncation(graph: Graph) -> Graph:
+    """Let no gradient flow back through the state where a step is cut; values stay as they are."""
+    return _before_step(graph, CUT, lambda b, flag, h: b.add("detach", (h, flag)))
+
+
+def with_lengths(graph: Graph) -> Graph:
+    """Past an example's length the state stays as it is and the outputs are 0."""
+    builder = Builder(graph.name, notes=graph.notes)
+    for node in graph.nodes:
+        builder.copy(node, node.inputs)
+    live, zero, states = builder.leaf("input", LIVE, ()), builder.constant(0.0), graph.leaves("state")
+    results = []
+    for result in graph.results:
+        otherwise = states[result.name] if result.role == "state" else zero
+        results.append(Result(result.name, result.role, builder.add("where", (live, result.node, otherwise))))
+    return builder.finish(results)
+
+
+def _before_step(graph: Graph, flag_name: str, change: Change) -> Graph:
+    """Put a change between each state and all that reads it."""
+    builder = Builder(graph.name, notes=graph.notes)
+    new = {i: builder.copy(node, ()) for i, node in enumerate(graph.nodes) if node.gate in LEAVES}
+    flag = builder.leaf("input", flag_name, ())
+    read = {i: change(builder, flag, new[i]) if graph.nodes[i].gate == "state" else new[i] for i in new}
+    for index, node in enumerate(graph.nodes):
+        if node.gate not in LEAVES:
+            read[index] = builder.copy(node, (read[i] for i in node.inputs))
+    return builder.finish(Result(r.name, r.role, read[r.node]) for r in graph.results)

@@ -1,0 +1,171 @@
+"""The backward direction of a step, derived from the gates' own gradient rules: again a graph.
+
+Reverse accumulation (Linnainmaa, 1970; through time: Werbos, 1990). The backward graph is a cell too: its states are the
+gradients for the forward states, its inputs the values that the forward step left and the gradients for its outputs, and
+it runs from the last step to the first. Gradients for parameters are totals over steps and examples, so a target can
+compute them behind the loop, as one product.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from elman.gates import GATES
+from elman.graph import LEAVES, Builder, Graph, Result, without_dead
+from elman.passes.dependence import dependence
+from elman.shapes import Shape
+from elman.trace import Value
+
+GRADIENT = "d_"
+"""Prefix of what the backward graph calls the gradient for a state, or for an input."""
+OUTPUT_GRADIENT = "d_output_"
+"""Prefix of what it calls the gradient for an output, an input to it; an output and a state may have one name."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What `differentiate` gives: the forward graph with its kept values as outputs, and the backward graph.
+
+    `kept` tells for every input of the backward graph which output of the forward graph it is.
+    """
+
+    forward: Graph
+    backward: Graph
+    kept: tuple[str, ...]
+
+
+def differentiate(graph: Graph) -> Gradient:
+    """Derive the backward graph.
+
+    Its results: role "output" `d_x` for the gradient of every vector input, "state" `d_h` for every state, "sum" under the
+    parameter's name for every parameter that the results depend on.
+    """
+    reverse = _Reverse(graph)
+    backward = without_dead(reverse.run())
+    used = {i for node in backward.nodes for i in node.inputs} | {result.node for result in backward.results}
+    kept = [name for name in reverse.kept.values() if (leaf := _leaf(backward, name)) is not None and leaf in used]
+    sources = {name: index for index, name in reverse.kept.items()}
+    results = [*graph.results]
+    for name in kept:
+        node = graph.nodes[sources[name]]
+        if node.gate not in ("input", "token"):  # the inputs are at hand anyway
+            results.append(Result(name, "output", sources[name]))
+    forward = Graph(graph.name, graph.nodes, tuple(results), graph.notes)
+    return Gradient(forward, _without_unused_inputs(backward, used), tuple(kept))
+
+
+def _leaf(graph: Graph, name: str) -> int | None:
+    return (graph.leaves("input") | graph.leaves("token")).get(name)
+
+
+def _without_unused_inputs(graph: Graph, used: set[int]) -> Graph:
+    builder, new = Builder(graph.name, merge=False), {}
+    for index, node in enumerate(graph.nodes):
+        if node.gate in LEAVES and node.gate != "state" and index not in used and not node.name.startswith(GRADIENT):
+            continue
+        new[index] = builder.copy(node, (new[i] for i in node.inputs))
+    return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)
+
+
+class _Reverse:
+    """One reverse walk over a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.builder = Builder(f"{graph.name}_gradient")
+        self.shared = dependence(graph).shared
+        self.kept: dict[int, str] = {}
+        self.again: dict[int, int] = {}  # forward node -> where its value stands in the backward graph
+        self.found: dict[int, list[Value]] = {}  # forward node -> contributions to its gradient
+
+    def run(self) -> Graph:
+        """Walk from the results to the leaves."""
+        for result in self.graph.results:
+            gate, prefix = {"output": ("input", OUTPUT_GRADIENT), "state": ("state", GRADIENT)}[result.role]
+            leaf = self.builder.leaf(gate, prefix + result.name, self.graph.nodes[result.node].shape)
+            gradient = Value(self.builder, leaf)
+            self._contribute(result.node, self._totalled(gradient) if self.shared[result.node] else gradient)
+        for index in reversed(range(len(self.graph.nodes))):
+            node = self.graph.nodes[index]
+            if index in self.found and node.gate not in LEAVES:
+                self._reverse(index)
+        results = list(self._results())  # these still add gates
+        return self.builder.finish(results)
+
+    def _reverse(self, index: int) -> None:
+        node = self.graph.nodes[index]
+        inputs = [self._value(i) for i in node.inputs]
+        gradients = GATES[node.gate].gradient(self._gradient(index), self._value(index), *inputs, **node.settings)
+        for source, gradient in zip(node.inputs, gradients, strict=True):
+            if gradient is None or self.graph.nodes[source].gate in ("constant", "token"):
+                continue
+            if self.shared[source] and not self.shared[index]:  # from every step and example into one value for all
+                gradient = self._totalled(gradient)
+            self._contribute(source, gradient)
+
+    def _totalled(self, gradient: Value) -> Value:
+        return Value(self.builder, self.builder.add("total", (gradient.index,)))
+
+    def _contribute(self, index: int, gradient: Value) -> None:
+        self.found.setdefault(index, []).append(gradient)
+
+    def _gradient(self, index: int) -> Value:
+        return _added(self.builder, self.found[index])
+
+    def _value(self, index: int) -> Value:
+        """A forward value in the backward graph: made again where that is cheap, else brought as an input."""
+        if index not in self.again:
+            node = self.graph.nodes[index]
+            if self.shared[index] or node.gate == "expand":
+                self.again[index] = self.builder.copy(node, (self._value(i).index for i in node.inputs))
+            else:
+                name = self.kept.setdefault(index, self._kept_name(index))
+                gate = "token" if node.gate == "token" else "input"
+                self.again[index] = self.builder.leaf(gate, name, node.shape, node.attributes if gate == "token" else ())
+        return Value(self.builder, self.again[index])
+
+    def _kept_name(self, index: int) -> str:
+        node = self.graph.nodes[index]
+        return node.name if node.gate in ("input", "token") else f"kept_{index}"
+
+    def _results(self) -> Iterable[Result]:
+        for index, node in enumerate(self.graph.nodes):
+            if node.gate == "input" and index in self.found and len(node.shape) > 0:
+                yield Result(GRADIENT + node.name, "output", self._gradient(index).index)
+            elif node.gate == "parameter" and index in self.found:
+                yield Result(node.name, "sum", self._gradient(index).index)
+            elif node.gate == "state":
+                gradient = self._gradient(index).index if index in self.found else self._zeros(node.shape)
+                yield Result(GRADIENT + node.name, "state", gradient)
+
+    def _zeros(self, shape: Shape) -> int:
+        zero = self.builder.constant(0.0)
+        return self.builder.add("expand", (zero,), (("shape", shape),)) if shape else zero
+
+
+def _added(builder: Builder, gradients: list[Value]) -> Value:
+    """Sum of contributions; those for parts of a vector are laid side by side instead of padded and added."""
+    pads = [g for g in gradients if builder.nodes[g.index].gate == "pad"]
+    parts = {builder.nodes[g.index].settings["before"]: g for g in pads}
+    if len(pads) > 1 and len(parts) == len(pads):
+        joined = _side_by_side(builder, [parts[start] for start in sorted(parts)])
+        if joined is not None:
+            gradients = [*(g for g in gradients if builder.nodes[g.index].gate != "pad"), joined]
+    total = gradients[0]
+    for gradient in gradients[1:]:
+        total = total + gradient
+    return total
+
+
+def _side_by_side(builder: Builder, pads: list[Value]) -> Value | None:
+    """One concatenation of padded parts that meet without a gap, or nothing."""
+    end, inner = 0, []
+    for pad in pads:
+        node = builder.nodes[pad.index]
+        source = Value(builder, node.inputs[0])
+        if node.settings["before"] != end:
+            return None
+        end += int(source.shape[0])
+        inner.append(source)
+    if builder.nodes[pads[-1].index].settings["after"]:
+        return None
+    return inner[0]._gate("concatenate", *inner)

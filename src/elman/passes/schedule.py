@@ -1,0 +1,115 @@
+"""When each gate runs: hoisted before the loop over time, in it, or sunk behind it.
+
+    prepare  needs only the parameters            once for a set of parameters
+    before   needs only parameters and input      all steps at once (hoist)
+    loop     feeds the next state                 step after step
+    after    feeds no state                       all steps at once (sink), and the totals over steps and examples
+    finish   needs only parameters and totals     once at the end
+
+A loop that holds less runs faster: this is where a cell's input products become one product for all steps.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from elman.graph import LEAVES, Graph
+from elman.passes.dependence import Dependence, dependence
+
+PHASES = ("prepare", "before", "loop", "after", "finish")
+
+
+def hoisted(facts: Dependence, index: int) -> bool:
+    """Whether a value needs no state, so that it can be computed for all steps before the loop."""
+    return not facts.reached[index]
+
+
+def sunk(facts: Dependence, index: int) -> bool:
+    """Whether a value feeds no state, so that it can be computed for all steps after the loop."""
+    return not facts.feeds[index]
+
+
+def schedule(graph: Graph) -> "Plan":
+    """Give every gate its phase."""
+    facts, results = dependence(graph), {result.node for result in graph.results}
+    phases = []
+    for index, node in enumerate(graph.nodes):
+        if node.gate in LEAVES or (node.gate == "expand" and index not in results):
+            phases.append("")
+        elif node.gate == "total":
+            phases.append("after")
+        elif facts.shared[index]:
+            phases.append("finish" if facts.totalled[index] else "prepare")
+        elif hoisted(facts, index):
+            phases.append("before")
+        else:
+            phases.append("after" if sunk(facts, index) else "loop")
+    return Plan(graph, tuple(phases), facts.shared)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph and the phase of each of its gates (empty for a leaf, and for an expansion: it is made where it is used)."""
+
+    graph: Graph
+    phases: tuple[str, ...]
+    shared: tuple[bool, ...]
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether there is a loop over time at all."""
+        return bool(self.graph.leaves("state"))
+
+    def nodes(self, phase: str) -> list[int]:
+        """The nodes of a phase, in order."""
+        return [index for index, of in enumerate(self.phases) if of == phase]
+
+    def needs(self, phase: str) -> list[int]:
+        """What a phase reads from others: leaves and earlier results."""
+        inner = set(self.nodes(phase))
+        read = {self._behind(source) for index in inner for source in self.graph.nodes[index].inputs}
+        if phase == "loop":  # a state may be replaced by a value that stood before the loop
+            read |= set(self.graph.named("state").values())
+        return sorted(i for i in read - inner if self.graph.nodes[i].gate != "constant")
+
+    def _behind(self, index: int) -> int:
+        """What an expansion expands, anything else itself."""
+        node = self.graph.nodes[index]
+        return node.inputs[0] if node.gate == "expand" and not self.phases[index] else index
+
+    def gives(self, phase: str) -> list[int]:
+        """What a phase computes that another reads, or that is a result."""
+        return [index for index in self.nodes(phase) if index in self._read_elsewhere]
+
+    @property
+    def kept_states(self) -> list[int]:
+        """States whose value before each step is read behind the loop, or is a result."""
+        leaves = set(self.graph.leaves("state").values())
+        read = {i for phase in ("after", "finish") for i in self.needs(phase)}
+        return sorted(leaves & (read | set(self.graph.named("output").values())))
+
+    @cached_property
+    def _read_elsewhere(self) -> set[int]:
+        read = {result.node for result in self.graph.results if result.role != "state"}
+        for phase in PHASES:
+            read |= set(self.needs(phase))
+        return read
+
+    def multiplications(self, phase: str) -> int:
+        """Multiplications of the matrix products of a phase, for one step of one example (or once, where shared)."""
+        count = 0
+        for index in self.nodes(phase):
+            node = self.graph.nodes[index]
+            if node.gate in ("product", "outer"):
+                a, b = (self.graph.nodes[i].shape for i in node.inputs)
+                count += int(a[0]) * int(a[1] if node.gate == "product" else b[0])
+        return count
+
+    def __str__(self) -> str:
+        lines = [f"plan of {self.graph.name}"]
+        for phase in PHASES:
+            gates = [self.graph.nodes[i].gate for i in self.nodes(phase)]
+            if gates:
+                counts = ", ".join(f"{gates.count(g)} {g}" for g in dict.fromkeys(gates))
+                per = "once" if phase in ("prepare", "finish") else "a step"
+                lines.append(f"  {phase:8} {self.multiplications(phase):>10,} multiplications {per}: {counts}")
+        return "\n".join(lines)

@@ -1,0 +1,59 @@
+"""The oracle: gate by gate, step by step, one example at a time, straight from the gate table. Slow, and plainly right."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman.gates import GATES, Array
+from elman.graph import Graph
+from elman.passes import Plan
+from elman.targets import Outcome, Prepared
+
+
+def interpret(graph: Graph, leaves: Mapping[str, Any], dtype: Any = np.float64) -> list[Any]:
+    """Value of every node of a graph, given its leaves by name (no batch, no time)."""
+    values: list[Any] = []
+    for node in graph.nodes:
+        if node.gate == "constant":
+            values.append(np.asarray(node.settings["value"], dtype))
+        elif node.gate in GATES:
+            values.append(GATES[node.gate].forward(*(values[i] for i in node.inputs), **node.settings))
+        else:
+            values.append(leaves[node.name])
+    return values
+
+
+class Interpreter:
+    """A target that runs the graph as it stands."""
+
+    def __init__(self, plan: Plan, dtype: Any) -> None:
+        self.graph, self.dtype, self.source = plan.graph, np.dtype(dtype), str(plan.graph)
+
+    def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
+        """Nothing is computed ahead."""
+        return Prepared({index: parameters[name] for name, index in self.graph.leaves("parameter").items()})
+
+    def run(
+        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, backwards: bool = False
+    ) -> Outcome:
+        """One step of one example after another."""
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        graph = self.graph
+        shared = {graph.nodes[index].name: value for index, value in prepared.shared.items()}
+        outputs, states = self._zeros(graph.named("output"), (steps, batch)), {n: s.copy() for n, s in states.items()}
+        sums = self._zeros(graph.named("sum"), ())
+        for t in range(steps)[:: -1 if backwards else 1]:
+            for b in range(batch):
+                leaves = shared | {n: x[t, b] for n, x in inputs.items()} | {n: s[b] for n, s in states.items()}
+                values = interpret(graph, leaves, self.dtype)
+                for name, node in graph.named("output").items():
+                    outputs[name][t, b] = values[node]
+                for name, node in graph.named("state").items():
+                    states[name][b] = values[node]
+                for name, node in graph.named("sum").items():
+                    sums[name] += values[node]
+        return Outcome(outputs, states, sums)
+
+    def _zeros(self, results: Mapping[str, int], axes: tuple[int, ...]) -> dict[str, Array]:
+        return {name: np.zeros((*axes, *self.graph.nodes[index].shape), self.dtype) for name, index in results.items()}

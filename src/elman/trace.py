@@ -1,0 +1,487 @@
+"""From equations to a graph: `cell`, `weight`, `bias`, `state`, and the traced values that record what is done to them."""
+
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from elman.errors import CellError, SettingError, ShapeError
+from elman.gates import GATES
+from elman.graph import LEAVES, Builder, Graph, Result
+from elman.shapes import Shape, Size, resolve, size_names, written
+
+Init = str | float | Callable[..., Any]
+INITS = ("uniform", "zeros", "ones", "orthogonal")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a default in the signature of a cell declares: a parameter or a state, its sizes by name, its first value."""
+
+    kind: str
+    shape: tuple[str | int, ...]
+    init: Init = "zeros"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.init, str) and self.init not in INITS:
+            raise SettingError(f"{self.kind}: init {self.init!r} is unknown; it is a number, or one of {', '.join(INITS)}")
+        for entry in self.shape:
+            factor, times, name = entry.rpartition("*") if isinstance(entry, str) else ("", "", "size")
+            good = name.strip().isidentifier() and (factor.strip().isdigit() if times else True)
+            if not good or isinstance(entry, bool) or (isinstance(entry, int) and entry < 1):
+                raise SettingError(f"{self.kind}: {entry!r} is not a size; it is a name, 'k*name', or an integer from 1")
+
+
+def weight(rows: str | int, columns: str | int, *, init: Init = "uniform") -> Any:
+    """Declare a weight matrix `[rows, columns]`, as textbooks print it: (out, in).
+
+    Sizes are names ("hidden", "4*hidden") or integers. `init` is "uniform" (between +-sqrt(1/columns)), "zeros", "ones",
+    "orthogonal", a number, or a function `(rng, shape) -> array`. Raises `SettingError` for another.
+    """
+    return Declared("weight", (rows, columns), init)
+
+
+def bias(size: str | int, *, init: Init = "zeros") -> Any:
+    """Declare a vector of parameters `[size]`; `init` as for `weight`. Raises `SettingError` for another."""
+    return Declared("bias", (size,), init)
+
+
+def state(*shape: str | int) -> Any:
+    """Declare the shape of a state: `h=state("output")` for a vector, two sizes for a matrix; without it, "hidden"."""
+    if len(shape) not in (1, 2):
+        raise SettingError(f"state: {len(shape)} sizes given; a state is a vector (one size) or a matrix (two)")
+    return Declared("state", shape)
+
+
+class Cell:
+    """The equations of one time step.
+
+    `cell.step(x, *states, **parameters)` runs them on arrays, `cell.graph(input=3, hidden=5)` traces them. Made by `cell`.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, name: str = "") -> None:
+        self.function = function
+        self.name: str = name or function.__name__
+        self.__name__, self.__doc__ = self.name, function.__doc__
+        self.__wrapped__ = function
+        self.input, self.states, self.parameters = _signature(self.name, function)
+        self._graphs: dict[tuple[Any, ...], Graph] = {}
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}>"
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Names of the sizes that the cell wants, in the order of its signature."""
+        declared = (self.input, *self.states.values(), *self.parameters.values())
+        return tuple(dict.fromkeys(name for entry in declared for name in size_names(entry.shape)))
+
+    def graph(self, **sizes: int) -> Graph:
+        """Trace the equations at the given sizes.
+
+        Raises `CellError` where they do not fit and `SettingError` for a size that is missing, unknown or below 1.
+        """
+        key = tuple(sorted(sizes.items()))
+        if key not in self._graphs:
+            self._graphs[key] = _trace(self, _checked_sizes(self, sizes))
+        return self._graphs[key]
+
+    def step(self, x: Any, *states: Any, **parameters: Any) -> Any:
+        """One step on arrays: `x` `[I]`, the states, and every parameter by name; returns what the equations return.
+
+        The function itself runs, so a debugger and `print` work in it. Raises `ShapeError` for sizes that do not meet.
+        """
+        _check_step(self, x, states, parameters)
+        return self.function(x, *states, **parameters)
+
+    def __call__(self, x: Any, *states: Any, **parameters: Any) -> Any:
+        """The equations of this cell inside those of another."""
+        return self.function(x, *states, **parameters)
+
+
+@overload
+def cell(function: Callable[..., Any]) -> Cell: ...
+@overload
+def cell(*, name: str) -> Callable[[Callable[..., Any]], Cell]: ...
+def cell(function: Callable[..., Any] | None = None, *, name: str = "") -> Cell | Callable[[Callable[..., Any]], Cell]:
+    """Make a cell of a function that computes one time step from its equations.
+
+    Positional arguments are the input and the states, keyword-only arguments the parameters, each declared by its default.
+    It returns the new states in order; the first is the output too, unless one value more is returned: then that comes
+    first. Raises `CellError` for a signature that is not of this form.
+
+    >>> from elman import bias, cell, tanh, weight
+    >>> @cell
+    ... def simple(x, h, *, w=weight("hidden", "input"), u=weight("hidden", "hidden"), b=bias("hidden")):
+    ...     return tanh(w @ x + u @ h + b)
+    >>> print(simple.graph(input=3, hidden=5))
+    simple
+      input     x (input=3)
+      state     h (hidden=5)
+      parameter w (hidden=5, input=3)
+      parameter u (hidden=5, hidden=5)
+      parameter b (hidden=5)
+      h = tanh(w @ x + u @ h<t-1> + b)  (hidden=5)
+      -> output h
+      -> state h
+    """
+    if function is None:
+        return lambda wrapped: Cell(wrapped, name=name)
+    return Cell(function, name=name)
+
+
+def from_graph(graph: Graph) -> Cell:
+    """A cell whose equations are those of a graph: what a model file is opened with, without its Python.
+
+    The gates are applied one by one, to arrays or to traced values, so this cell can do what any other can.
+    """
+
+    def function(*arguments: Any, **parameters: Any) -> Any:
+        given = dict(zip(positional, arguments, strict=True)) | parameters
+        values: list[Any] = []
+        for node in graph.nodes:
+            if node.gate in LEAVES and node.gate != "constant":
+                values.append(given[node.name])
+            elif node.gate == "constant":
+                values.append(_constant_like(arguments[0], node.settings["value"]))
+            elif node.gate == "expand":
+                values.append(values[node.inputs[0]])  # put in again where it is needed
+            else:
+                values.append(_apply(node.gate, [values[i] for i in node.inputs], node.settings))
+                if node.name and isinstance(values[-1], Value):
+                    values[-1].builder.rename(values[-1].index, node.name)
+        return tuple(values[result.node] for result in returned)
+
+    inputs = list(graph.leaves("input") | graph.leaves("token"))
+    positional = inputs + list(graph.leaves("state"))
+    outputs = [r for r in graph.results if r.role == "output"]
+    states = [r for r in graph.results if r.role == "state"]
+    returned = states if states and states[0].node == outputs[0].node else outputs + states
+    parameters = [
+        inspect.Parameter(
+            node.name,
+            inspect.Parameter.KEYWORD_ONLY if node.gate == "parameter" else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=Declared(
+                {"parameter": "weight" if len(node.shape) == 2 else "bias"}.get(node.gate, node.gate),
+                tuple(s.name if isinstance(s, Size) and s.name else int(s) for s in node.shape),
+                "uniform" if len(node.shape) == 2 else "zeros",
+            ),
+        )
+        for gate in ("input", "token", "state", "parameter")
+        for node in graph.nodes
+        if node.gate == gate
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__doc__ = graph.notes
+    return Cell(function, name=graph.name)
+
+
+def _apply(gate: str, operands: list[Any], settings: dict[str, Any]) -> Any:
+    traced = next((value for value in operands if isinstance(value, Value)), None)
+    return traced.__gate__(gate, tuple(operands), settings) if traced is not None else GATES[gate].forward(*operands, **settings)
+
+
+def _constant_like(x: Any, value: Any) -> Any:
+    """A constant in the type of the arrays; a plain number takes the type of what it meets."""
+    return value if isinstance(value, float) or isinstance(x, Value) else np.asarray(value, np.asarray(x).dtype)
+
+
+# --- signature and sizes ----------------------------------------------------------------------------------------------
+
+
+def _signature(name: str, function: Callable[..., Any]) -> tuple[Declared, dict[str, Declared], dict[str, Declared]]:
+    positional: dict[str, Any] = {}
+    parameters: dict[str, Declared] = {}
+    for argument in inspect.signature(function).parameters.values():
+        if argument.kind is argument.KEYWORD_ONLY:
+            if not isinstance(argument.default, Declared) or argument.default.kind == "state":
+                raise CellError(f"{name}: parameter {argument.name} is not declared; write {argument.name}=weight(rows, columns) or =bias(size)")
+            parameters[argument.name] = argument.default
+        elif argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD):
+            if argument.default is not argument.empty and not isinstance(argument.default, Declared):
+                raise CellError(f"{name}: {argument.name}={argument.default!r} declares nothing; write {argument.name}=state(size)")
+            if isinstance(argument.default, Declared) and argument.default.kind in ("weight", "bias"):
+                raise CellError(f"{name}: parameter {argument.name} must be keyword-only; put a * before the parameters")
+            positional[argument.name] = argument.default
+        else:
+            raise CellError(f"{name}: *{argument.name} is not allowed; name every input, state and parameter")
+    if not positional:
+        raise CellError(f"{name}: a cell needs an input, its first positional argument")
+    declared = [d if isinstance(d, Declared) else None for d in positional.values()]
+    states = {n: d or Declared("state", ("hidden",)) for n, d in zip(positional, declared, strict=True)}
+    input_name = next(iter(positional))
+    states.pop(input_name)
+    return declared[0] or Declared("input", (_input_size(states, parameters),)), states, parameters
+
+
+def _input_size(states: Mapping[str, Declared], parameters: Mapping[str, Declared]) -> str:
+    """The input is of size "input"; only a map whose parameters speak of "hidden" alone reads a hidden vector."""
+    names = {name for entry in parameters.values() for name in size_names(entry.shape)}
+    return "hidden" if not states and "hidden" in names and "input" not in names else "input"
+
+
+def _checked_sizes(cell: Cell, sizes: Mapping[str, Any]) -> dict[str, int]:
+    unknown, missing = sorted(set(sizes) - set(cell.sizes)), [name for name in cell.sizes if name not in sizes]
+    if unknown or missing:
+        raise SettingError(
+            f"{cell.name}: sizes are {', '.join(cell.sizes)}"
+            + (f"; {', '.join(unknown)} is not one of them" if unknown else "")
+            + (f"; {', '.join(missing)} is missing" if missing else "")
+        )
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise SettingError(f"{cell.name}: size {name}={size!r} must be an integer, 1 or more")
+    return {name: int(size) for name, size in sizes.items()}
+
+
+def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
+    """Compare arrays with what is declared, learning each size from the first that has it: parameters come first."""
+    if len(states) != len(cell.states) or set(parameters) != set(cell.parameters):
+        wanted = ", ".join(["x", *cell.states, *(f"{name}=" for name in cell.parameters)])
+        given = ", ".join(["x", *("state" for _ in states), *(f"{name}=" for name in parameters)])
+        raise CellError(f"{cell.name}: step wants ({wanted}), it was given ({given})")
+    sizes: dict[str, int] = {}
+    declared = {**{n: (parameters[n], d) for n, d in cell.parameters.items()}, "x": (x, cell.input)}
+    declared |= {n: (value, d) for (n, d), value in zip(cell.states.items(), states, strict=True)}
+    for name, (array, entry) in declared.items():
+        shape = np.shape(array)
+        for size, wanted in zip(shape, entry.shape, strict=False):
+            if isinstance(wanted, str) and "*" not in wanted:
+                sizes.setdefault(wanted, size)
+        expected = resolve(entry.shape, sizes) if len(shape) == len(entry.shape) else None
+        if shape != expected:
+            wants = written(expected) if expected else "(" + ", ".join(map(str, entry.shape)) + ")"
+            hint = " Was this state made with another size?" if name in cell.states else ""
+            raise ShapeError(f"{cell.name}: {name} is {written(shape)}, {wants} is wanted.{hint}")
+
+
+# --- tracing ----------------------------------------------------------------------------------------------------------
+
+
+class Value:
+    """A traced value: stands for an array in the equations and records every gate applied to it."""
+
+    __slots__ = ("builder", "index")
+
+    def __init__(self, builder: Builder, index: int) -> None:
+        self.builder, self.index = builder, index
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one example."""
+        return self.builder.nodes[self.index].shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of one example."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> "Value":  # noqa: N802
+        """A matrix with its axes swapped."""
+        return self._gate("transpose", self)
+
+    def __gate__(self, gate: str, operands: tuple[Any, ...], attributes: Mapping[str, Any]) -> "Value":
+        inputs = [self._index(operand) for operand in operands]
+        return Value(self.builder, self.builder.add(gate, inputs, tuple(attributes.items())))
+
+    def _gate(self, gate: str, *operands: Any, **attributes: Any) -> "Value":
+        return self.__gate__(gate, operands, attributes)
+
+    def _index(self, operand: Any) -> int:
+        if isinstance(operand, Value):
+            if operand.builder is not self.builder:
+                raise CellError("a value of another cell's equations is used here")
+            return operand.index
+        array = np.asarray(operand)
+        if array.dtype.kind not in "fiub":
+            raise CellError(f"{operand!r} is neither a traced value nor numbers")
+        return self.builder.constant(array)
+
+    def __add__(self, other: Any) -> "Value":
+        return self._gate("add", self, other)
+
+    def __radd__(self, other: Any) -> "Value":
+        return self._gate("add", other, self)
+
+    def __sub__(self, other: Any) -> "Value":
+        return self._gate("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> "Value":
+        return self._gate("subtract", other, self)
+
+    def __mul__(self, other: Any) -> "Value":
+        return self._gate("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> "Value":
+        return self._gate("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> "Value":
+        return self._gate("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Value":
+        return self._gate("divide", other, self)
+
+    def __neg__(self) -> "Value":
+        return self._gate("negate", self)
+
+    def __pow__(self, power: Any) -> "Value":
+        if power == 2:
+            return self._gate("multiply", self, self)
+        raise CellError(f"** {power!r} has no gate; write a product, or exp({power!r} * log(...))")
+
+    def __matmul__(self, other: Any) -> "Value":
+        return self._product(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Value":
+        return self._product(other, self)
+
+    def _product(self, left: Any, right: Any) -> "Value":
+        left, right = (v if isinstance(v, Value) else Value(self.builder, self._index(v)) for v in (left, right))
+        if left.ndim == 1 and right.ndim == 1:  # the inner product of two vectors
+            return self._gate("sum", self._gate("multiply", left, right))
+        if left.ndim == 1 and right.ndim == 2:  # x @ W is W^T x
+            return self._gate("product", right.T, left)
+        return self._gate("product", left, right)
+
+    def __getitem__(self, key: Any) -> "Value":
+        size = int(self.shape[0]) if self.shape else 0
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(size)
+            return self._gate("slice", self, start=start, stop=stop)
+        if isinstance(key, int | np.integer) and self.ndim == 1 and -size <= key < size:
+            start = int(key) % size
+            return self._gate("sum", self._gate("slice", self, start=start, stop=start + 1))
+        raise CellError(f"[{key!r}] of a value {written(self.shape)} has no gate; v[k] and v[start:stop] of a vector have")
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise CellError("len() of a number")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Any:
+        raise CellError("a traced value cannot be taken apart element by element; use split(v, parts)")
+
+    def _compared(self, other: Any) -> Any:
+        raise CellError("a comparison of traced values has no gate; use greater(a, b), which gives 1 and 0, and where(...)")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def __bool__(self) -> bool:
+        raise CellError(
+            "an `if`, `while`, `and` or `or` asks for the truth of a traced value, which differs from step to step; "
+            "use where(condition, a, b), maximum or minimum"
+        )
+
+    def _number(self) -> Any:
+        raise CellError("a traced value is not a number yet (math.tanh, float, int?); use the functions of elman, such as tanh")
+
+    __float__ = __int__ = __index__ = _number
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise CellError("a traced value is not an array yet; use the functions of elman, such as tanh or concatenate")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> "Value":
+        if ufunc is np.matmul and method == "__call__" and not options:
+            return self._product(*operands)
+        gate = UFUNCS.get(ufunc.__name__)
+        if gate is None or method != "__call__" or options:
+            raise CellError(f"np.{ufunc.__name__} has no gate; gates are {', '.join(GATES)}")
+        return self._gate(gate, *operands)
+
+    def __array_function__(self, function: Callable[..., Any], *_: Any) -> Any:
+        raise CellError(f"np.{function.__name__} has no gate; use the functions of elman: {', '.join(GATES)}")
+
+
+UFUNCS = {name: name for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "tanh", "exp", "log",
+                                  "sqrt", "absolute", "sin", "cos")} | {"negative": "negate"}  # fmt: skip
+
+
+def _trace(cell: Cell, sizes: Mapping[str, int]) -> Graph:
+    builder = Builder(cell.name, notes=inspect.cleandoc(cell.__doc__ or ""))
+    names = list(inspect.signature(cell.function).parameters)
+    positional = []
+    for name, entry, gate in zip(names, (cell.input, *cell.states.values()), ["input"] + ["state"] * len(cell.states), strict=False):
+        positional.append(Value(builder, builder.leaf(gate, name, resolve(entry.shape, sizes))))
+    parameters = {
+        name: Value(builder, builder.leaf("parameter", name, resolve(entry.shape, sizes)))
+        for name, entry in cell.parameters.items()
+    }
+    try:
+        returned, names_of = _call_and_watch(cell.function, positional, parameters)
+    except (CellError, ShapeError) as error:
+        raise CellError(f"{cell.name}: {error}") from error
+    return _finish(cell, builder, returned, names_of)
+
+
+def _call_and_watch(function: Callable[..., Any], positional: list[Value], parameters: dict[str, Value]) -> tuple[Any, dict[str, Any]]:
+    """Call the equations and read their local variables as they return: these name the values.
+
+    A profile hook is the one way to see them without the function's source; a hook that was there is put back.
+    """
+    code, seen = getattr(inspect.unwrap(function), "__code__", None), {}
+
+    def watch(frame: types.FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            seen.update(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        returned = function(*positional, **parameters)
+    finally:
+        sys.setprofile(before)
+    return returned, seen
+
+
+def _finish(cell: Cell, builder: Builder, returned: Any, names_of: Mapping[str, Any]) -> Graph:
+    returned = returned if isinstance(returned, tuple | list) else (returned,)
+    states = list(cell.states)
+    if len(returned) not in {len(states) or 1, len(states) + 1}:
+        raise CellError(
+            f"{cell.name}: {len(returned)} values are returned; a cell with {len(states)} states ({', '.join(states)}) "
+            f"returns its new states, or its output and its new states"
+        )
+    values = [v if isinstance(v, Value) else Value(builder, builder.constant(v)) for v in returned]
+    _name_values(builder, names_of)
+    new = values[len(values) - len(states) :]
+    for name, value in zip(states, new, strict=True):
+        _check_state(cell, builder, name, value)
+    results = [Result(_output_name(builder, values[0], states), "output", values[0].index)]
+    results += [Result(name, "state", value.index) for name, value in zip(states, new, strict=True)]
+    return builder.finish(results)
+
+
+def _name_values(builder: Builder, names_of: Mapping[str, Any]) -> None:
+    """Name values after the local variables that hold them; a state's name may be used again for its new value."""
+    taken = {node.name for node in builder.nodes if node.gate in LEAVES and node.gate != "state"}
+    for name, value in names_of.items():
+        if not isinstance(value, Value) or value.builder is not builder or name in taken:
+            continue
+        node = builder.nodes[value.index]
+        if not node.name and node.gate in GATES and node.gate != "expand":
+            builder.rename(value.index, name)
+
+
+def _check_state(cell: Cell, builder: Builder, name: str, value: Value) -> None:
+    leaf = next(node for node in builder.nodes if node.gate == "state" and node.name == name)
+    if value.shape != leaf.shape:
+        raise CellError(
+            f"{cell.name}: the new {name} is {written(value.shape)}, the state {name} is {written(leaf.shape)}; "
+            f"a state keeps its size"
+        )
+    node = builder.nodes[value.index]
+    if not node.name and node.gate in GATES and all(n.name != name or n.gate == "state" for n in builder.nodes):
+        builder.rename(value.index, name)
+
+
+def _output_name(builder: Builder, value: Value, states: list[str]) -> str:
+    name = builder.nodes[value.index].name
+    if name:
+        return name
+    taken = {node.name for node in builder.nodes} | set(states)
+    return next(n for n in ("y", "output", *(f"y{k}" for k in range(len(taken) + 1))) if n not in taken)

@@ -1,0 +1,199 @@
+"""PyTorch as the oracle: the same weights give the same numbers, forward and backward."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+
+import elman
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.peers
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+KINDS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
+GATES = {  # in the order of PyTorch's rows
+    "elman": [("wax", "waa", "ba")],
+    "gru": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "rzn"],
+    "lstm": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "ifgo"],
+}
+STATES = {"elman": ("a",), "gru": ("h",), "lstm": ("h", "c")}
+B, T, INPUTS, H = 4, 7, 5, 6
+LENGTHS = (3, 7, 1, 5)
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
+
+
+def module_of(kind: str, dtype: str, inputs: int = INPUTS, hidden: int = H):
+    torch.manual_seed(3)
+    return getattr(torch.nn, KINDS[kind])(inputs, hidden, batch_first=True, dtype=getattr(torch, dtype))
+
+
+def named(kind: str, arrays: Iterable, join: Callable) -> dict[str, np.ndarray]:
+    """PyTorch's four stacked arrays (input and recurrent weight, two biases) under the names of the equations."""
+    w_input, w_hidden, b_input, b_hidden = (array.detach().numpy() for array in arrays)
+    found, rows = {}, w_hidden.shape[1]
+    for k, (w, u, b) in enumerate(GATES[kind]):
+        part = slice(k * rows, (k + 1) * rows)
+        inside = b == "bn"  # the one bias that PyTorch's second cannot be added to: it stands inside the reset
+        found |= {w: w_input[part], u: w_hidden[part]}
+        found |= {b: b_input[part] if inside else join(b_input[part], b_hidden[part])}
+        found |= {"dn": b_hidden[part]} if inside else {}
+    return found
+
+
+def parameters_of(kind: str, module) -> dict[str, np.ndarray]:
+    return named(kind, module.parameters(), lambda b_input, b_hidden: b_input + b_hidden)
+
+
+def gradients_of(kind: str, module) -> dict[str, np.ndarray]:
+    return named(kind, (array.grad for array in module.parameters()), lambda b_input, _: b_input)
+
+
+def ours(kind: str, module, dtype: str) -> elman.RNN:
+    rnn = elman.RNN(getattr(elman.cells, kind), input=module.input_size, hidden=module.hidden_size, dtype=dtype)
+    rnn.update(parameters_of(kind, module))
+    return rnn
+
+
+def random_arrays(kind: str, dtype: str, rows: tuple[int, ...]) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Input, state and the weights of the outputs in the loss."""
+    rng = np.random.default_rng(4)
+    x, dy = (rng.normal(size=(*rows, T, size)).astype(dtype) for size in (INPUTS, H))
+    return x, {name: rng.normal(size=(*rows, H)).astype(dtype) for name in STATES[kind]}, dy
+
+
+def leaf(array: np.ndarray):
+    return torch.tensor(array, requires_grad=True)
+
+
+def theirs(states: dict) -> object:
+    """The state as a module takes it: layer first, and a pair for the lstm."""
+    packed = tuple(tensor[None] for tensor in states.values())
+    return packed if len(packed) == 2 else packed[0]
+
+
+def state_of(kind: str, state) -> dict[str, np.ndarray]:
+    tensors = state if isinstance(state, tuple) else (state,)
+    return {name: tensor[0].detach().numpy() for name, tensor in zip(STATES[kind], tensors, strict=True)}
+
+
+def assert_close(got, expected, dtype: str) -> None:
+    assert np.shape(got) == np.shape(expected)
+    size = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[dtype] * size)
+
+
+def assert_fields(state, expected: dict[str, np.ndarray], dtype: str) -> None:
+    for name, array in expected.items():
+        assert_close(getattr(state, name), array, dtype)
+
+
+def packed_run(module, x, states: dict, lengths: tuple[int, ...]):
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    y, state = module(packed, theirs(states))
+    return torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)[0], state
+
+
+# ---------------------------------------------------------------- forward
+
+
+@every_dtype
+@pytest.mark.parametrize("rows", [(), (B,)])
+@every_kind
+def test_forward(kind, rows, dtype):
+    module = module_of(kind, dtype)
+    x, states, _ = random_arrays(kind, dtype, rows)
+    y, state = ours(kind, module, dtype)(x, states)
+    expected_y, expected = module(
+        torch.tensor(x), theirs({name: torch.tensor(array) for name, array in states.items()})
+    )
+    assert_close(y, expected_y.detach().numpy(), dtype)
+    assert_fields(state, state_of(kind, expected), dtype)
+
+
+@every_dtype
+@every_kind
+def test_packed_lengths(kind, dtype):
+    module = module_of(kind, dtype)
+    x, states, _ = random_arrays(kind, dtype, (B,))
+    y, state = ours(kind, module, dtype)(x, states, lengths=np.array(LENGTHS))
+    tensors = {name: torch.tensor(array) for name, array in states.items()}
+    expected_y, expected = packed_run(module, torch.tensor(x), tensors, LENGTHS)
+    assert_close(y, expected_y.detach().numpy(), dtype)
+    assert_fields(state, state_of(kind, expected), dtype)
+
+
+# ---------------------------------------------------------------- backward
+
+
+@every_dtype
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@every_kind
+def test_gradients(kind, lengths, dtype):
+    module = module_of(kind, dtype)
+    x, states, dy = random_arrays(kind, dtype, (B,))
+    rnn = ours(kind, module, dtype)
+    p, dx, d_state = rnn.gradients(x, dy, states, lengths=None if lengths is None else np.array(lengths))
+    x, states = leaf(x), {name: leaf(array) for name, array in states.items()}
+    y = packed_run(module, x, states, lengths)[0] if lengths else module(x, theirs(states))[0]
+    (y * torch.tensor(dy)).sum().backward()
+    expected = gradients_of(kind, module)
+    assert set(p) == set(expected)
+    for name, array in expected.items():
+        assert_close(p[name], array, dtype)
+    assert_close(dx, x.grad.numpy(), dtype)
+    assert_fields(d_state, {name: tensor.grad.numpy() for name, tensor in states.items()}, dtype)
+
+
+@pytest.mark.parametrize("truncate", [1, 3, 7])
+@every_kind
+def test_truncated_gradients(kind, truncate):
+    module = module_of(kind, "float64")
+    x, states, dy = random_arrays(kind, "float64", (B,))
+    p, dx, d_state = ours(kind, module, "float64").gradients(x, dy, states, truncate=truncate)
+    x, states, loss = leaf(x), {name: leaf(array) for name, array in states.items()}, 0.0
+    state = theirs(states)
+    for t in range(0, T, truncate):
+        part = slice(t, t + truncate)
+        y, state = module(x[:, part], state)
+        state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+        loss = loss + (y * torch.tensor(dy[:, part])).sum()
+    loss.backward()
+    for name, array in gradients_of(kind, module).items():
+        assert_close(p[name], array, "float64")
+    assert_close(dx, x.grad.numpy(), "float64")
+    assert_fields(d_state, {name: tensor.grad.numpy() for name, tensor in states.items()}, "float64")
+
+
+# ---------------------------------------------------------------- a model
+
+
+@pytest.mark.parametrize("truncate", [None, 3])
+@every_kind
+def test_model(kind, truncate):
+    symbols, rng = 8, np.random.default_rng(5)
+    tokens, targets = rng.integers(symbols, size=(2, T))
+    module, linear = module_of(kind, "float64", inputs=symbols), torch.nn.Linear(H, symbols, dtype=torch.float64)
+    model = elman.Model(
+        symbols, hidden_dim=H, bptt_truncate=truncate, cell=getattr(elman.cells, kind), seed=0, dtype="float64"
+    )
+    model.update(
+        parameters_of(kind, module) | {"wya": linear.weight.detach().numpy(), "by": linear.bias.detach().numpy()}
+    )
+    loss, gradients, _ = model.gradients(tokens, targets)
+
+    x, state, ys = torch.nn.functional.one_hot(torch.tensor(tokens), symbols).double(), None, []
+    for t in range(0, T, truncate or T):
+        y, state = module(x[None, t : t + (truncate or T)], state)
+        state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+        ys.append(y[0])
+    logits = linear(torch.cat(ys))
+    expected_loss = torch.nn.functional.cross_entropy(logits, torch.tensor(targets))
+    expected_loss.backward()
+    assert_close(model.forward_propagation(tokens).logits, logits.detach().numpy(), "float64")
+    assert_close(loss, expected_loss.item(), "float64")
+    expected = gradients_of(kind, module) | {"wya": linear.weight.grad.numpy(), "by": linear.bias.grad.numpy()}
+    assert set(gradients) == set(expected)
+    for name, array in expected.items():
+        assert_close(gradients[name], array, "float64")
