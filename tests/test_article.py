@@ -1,6 +1,5 @@
 """The article's network, part by part and by value, and its promise that the structure can be changed."""
 
-# ruff: noqa: B008 (a cell declares its parameters by calls in its defaults)
 
 import math
 
@@ -52,7 +51,7 @@ def test_sigmoid_and_tanh_of_huge_numbers(size):
 
 
 def test_small_probabilities_of_sigmoid_keep_their_digits():
-    assert elman.Sigmoid().forward(np.array([-700.0]))[0] == pytest.approx(math.exp(-700.0), rel=1e-12)
+    assert elman.Sigmoid().forward(np.array([-700.0]))[0] == pytest.approx(math.exp(-700.0), rel=1e-12, abs=0.0)
 
 
 def test_softmax_predict():

@@ -1,0 +1,118 @@
+"""A program: the graph of a cell compiled for given sizes, for one way of asking, forward and backward; and their cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from elman.gates import Array
+from elman.graph import Graph
+from elman.passes import Plan, differentiate, lower, schedule
+from elman.passes.carry import CUT, LIVE, RESET
+from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
+from elman.targets import Executable, Outcome, Prepared, target
+
+FLAGS = {"lengths": LIVE, "reset": RESET, "truncate": CUT}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One way of asking: a token input or not, rules for carrying the state, values to keep, with a gradient or not."""
+
+    tokens: bool = False
+    carry: frozenset[str] = frozenset()
+    keeping: tuple[str, ...] = ()
+    gradient: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A forward run that can be differentiated: what it gave, and the values that the backward direction needs."""
+
+    outcome: Outcome
+    kept: Mapping[str, Array] = field(repr=False)
+
+
+class Program:
+    """A graph for one way of asking, compiled for a target. Immutable: parameters and states are arguments.
+
+    `plan` and `source` (and `backward_plan`, `backward_source`) show what was made of it.
+    """
+
+    def __init__(self, graph: Graph, asked: Asked, dtype: str, target_name: str) -> None:
+        compiled = target(target_name)
+        lowered = lower(graph, carry=asked.carry, tokens=asked.tokens, keeping=asked.keeping)
+        self.asked, self.dtype = asked, np.dtype(dtype)
+        self._backward: Executable | None = None
+        self._kept: tuple[str, ...] = ()
+        if asked.gradient:
+            derived = differentiate(lowered)
+            lowered, self._kept = derived.forward, derived.kept
+            self.backward_plan = schedule(lower(derived.backward))
+            self._backward = compiled(self.backward_plan, self.dtype)
+            self.backward_source = self._backward.source
+        self.plan: Plan = schedule(lowered)
+        self._forward: Executable = compiled(self.plan, self.dtype)
+        self.source = self._forward.source
+
+    def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
+        """What needs only the parameters, computed once for a set of them."""
+        return self._forward.prepare(parameters, lasting=lasting)
+
+    def forward(self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array]) -> Run:
+        """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`."""
+        outcome = self._forward.run(prepared, inputs, states)
+        kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}
+        return Run(outcome, kept)
+
+    def backward(
+        self,
+        parameters: Mapping[str, Array],
+        run: Run,
+        d_outputs: Mapping[str, Array],
+        d_states: Mapping[str, Array] | None = None,
+    ) -> Outcome:
+        """Gradients, given those for the outputs `[T, B, ...]` and for the last states `[B, ...]`.
+
+        Returns `outputs` with `d_x` for an input, `states` with `d_h` for the first states, `sums` for the parameters.
+        """
+        assert self._backward is not None, "this program was made without a gradient"
+        inputs = dict(run.kept) | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
+        last = {GRADIENT + n: np.zeros_like(s) if d_states is None else d_states[n] for n, s in run.outcome.states.items()}
+        outcome = self._backward.run(self._backward.prepare(parameters), inputs, last, backwards=True)
+        zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in outcome.sums}
+        return Outcome(outcome.outputs, outcome.states, {name: (outcome.sums | zeros)[name] for name in parameters})
+
+
+@lru_cache(maxsize=256)
+def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program:
+    """The program of a graph, compiled the first time and kept."""
+    return Program(graph, asked, dtype, target_name)
+
+
+def random_parameters(graph: Graph, inits: Mapping[str, Any], seed: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+    """First values of a graph's parameters, drawn in their order from one generator: same seed, same values.
+
+    `inits` gives for a name "uniform" (+-sqrt(1/columns)), "zeros", "ones", "orthogonal", a number, or a function.
+    """
+    rng = np.random.default_rng(seed)
+    return {
+        name: np.ascontiguousarray(_initial(inits.get(name, "uniform"), graph.nodes[index].shape, rng), dtype)
+        for name, index in graph.leaves("parameter").items()
+    }
+
+
+def _initial(init: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    shape = tuple(int(size) for size in shape)
+    if callable(init):
+        return np.asarray(init(rng, shape), np.float64).reshape(shape)
+    if init == "uniform":
+        bound = np.sqrt(1.0 / shape[-1])
+        return rng.uniform(-bound, bound, shape)
+    if init == "orthogonal":
+        q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+        q = q * np.sign(np.diag(r))
+        return q if q.shape == shape else q.T
+    return np.full(shape, {"zeros": 0.0, "ones": 1.0}.get(init, init), np.float64)
