@@ -45,3 +45,5 @@ from elman.gates import (
 from elman.rnn import RNN
 from elman.state import State
 from elman.trace import Cell, bias, cell, state, weight
+from elman.model import Model, load
+from elman.text import Vocabulary

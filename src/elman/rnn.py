@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,16 +21,12 @@ from elman.trace import Cell
 DTYPES = ("float32", "float64")
 
 
-@dataclass(frozen=True)
-class Gradients:
+class Gradients(NamedTuple):
     """Gradients of a loss: for the parameters by name, for the input (None for tokens), for the first state."""
 
     parameters: dict[str, Array]
     x: Array | None
     state: State
-
-    def __iter__(self) -> Any:
-        return iter((self.parameters, self.x, self.state))
 
 
 @dataclass(frozen=True)

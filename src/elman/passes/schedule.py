@@ -17,6 +17,9 @@ from elman.passes.dependence import Dependence, dependence
 
 PHASES = ("prepare", "before", "loop", "after", "finish")
 
+SUMMED = ("outer", "scatter")
+"""Gates whose totals a target computes without the summands."""
+
 
 def hoisted(facts: Dependence, index: int) -> bool:
     """Whether a value needs no state, so that it can be computed for all steps before the loop."""
@@ -28,12 +31,25 @@ def sunk(facts: Dependence, index: int) -> bool:
     return not facts.feeds[index]
 
 
+def fused(graph: Graph, facts: Dependence, index: int) -> bool:
+    """Whether a value is never made by itself: an expansion, or a matrix that is only ever summed over steps.
+
+    The total of outer products is one product of two matrices; the total of scattered columns adds rows.
+    """
+    node, uses = graph.nodes[index], graph.uses[index]
+    if any(result.node == index for result in graph.results):
+        return False
+    if node.gate in SUMMED:
+        return bool(uses) and all(graph.nodes[i].gate == "total" for i in uses) and not any(facts.shared[i] for i in node.inputs)
+    return node.gate == "expand"
+
+
 def schedule(graph: Graph) -> "Plan":
     """Give every gate its phase."""
-    facts, results = dependence(graph), {result.node for result in graph.results}
+    facts = dependence(graph)
     phases = []
     for index, node in enumerate(graph.nodes):
-        if node.gate in LEAVES or (node.gate == "expand" and index not in results):
+        if node.gate in LEAVES or fused(graph, facts, index):
             phases.append("")
         elif node.gate == "total":
             phases.append("after")
@@ -48,7 +64,7 @@ def schedule(graph: Graph) -> "Plan":
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph and the phase of each of its gates (empty for a leaf, and for an expansion: it is made where it is used)."""
+    """A graph and the phase of each of its gates (empty for a leaf, and for what is fused into its user)."""
 
     graph: Graph
     phases: tuple[str, ...]
@@ -66,15 +82,17 @@ class Plan:
     def needs(self, phase: str) -> list[int]:
         """What a phase reads from others: leaves and earlier results."""
         inner = set(self.nodes(phase))
-        read = {self._behind(source) for index in inner for source in self.graph.nodes[index].inputs}
+        read = {i for index in inner for source in self.graph.nodes[index].inputs for i in self._behind(source)}
         if phase == "loop":  # a state may be replaced by a value that stood before the loop
             read |= set(self.graph.named("state").values())
         return sorted(i for i in read - inner if self.graph.nodes[i].gate != "constant")
 
-    def _behind(self, index: int) -> int:
-        """What an expansion expands, anything else itself."""
+    def _behind(self, index: int) -> list[int]:
+        """A value itself, or what it is made of where it is fused into its user."""
         node = self.graph.nodes[index]
-        return node.inputs[0] if node.gate == "expand" and not self.phases[index] else index
+        if self.phases[index] or node.gate in LEAVES:
+            return [index]
+        return [i for source in node.inputs for i in self._behind(source)]
 
     def gives(self, phase: str) -> list[int]:
         """What a phase computes that another reads, or that is a result."""
@@ -99,6 +117,8 @@ class Plan:
         count = 0
         for index in self.nodes(phase):
             node = self.graph.nodes[index]
+            if node.gate == "total":
+                node = self.graph.nodes[node.inputs[0]]
             if node.gate in ("product", "outer"):
                 a, b = (self.graph.nodes[i].shape for i in node.inputs)
                 count += int(a[0]) * int(a[1] if node.gate == "product" else b[0])

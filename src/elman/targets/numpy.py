@@ -13,6 +13,7 @@ import numpy as np
 from elman.gates import Array
 from elman.graph import LEAVES, Node
 from elman.passes import Plan
+from elman.passes.schedule import SUMMED
 from elman.targets import Outcome, Prepared, numpy_words
 from elman.targets.numpy_words import Word
 
@@ -234,14 +235,17 @@ class _Emitter:
     def word(self, index: int, texts: Mapping[int, Word]) -> Word:
         """A gate in the words of NumPy."""
         node = self.graph.nodes[index]
+        if node.gate == "total" and self.is_fused(node.inputs[0]) and self.graph.nodes[node.inputs[0]].gate in SUMMED:
+            inner = self.graph.nodes[node.inputs[0]]
+            return numpy_words.TOTALS[inner.gate]([self.operand(inner, i, False, texts) for i in inner.inputs], inner)
         solid = any(self.is_solid(i) for i in node.inputs)
         operands = [self.operand(node, i, solid, texts) for i in node.inputs]
         shared = [self.plan.shared[i] for i in node.inputs]
-        inner = self.graph.nodes[node.inputs[0]] if node.gate == "total" else None
-        if inner is not None and inner.gate in numpy_words.TOTALS and all(not self.plan.shared[i] for i in inner.inputs[:1]):
-            operands = [self.operand(inner, i, False, texts) for i in inner.inputs]
-            return numpy_words.TOTALS[inner.gate](operands, inner)
         return numpy_words.WORDS[node.gate](operands, node, shared, [self.graph.nodes[i].shape for i in node.inputs], self.dtype)
+
+    def is_fused(self, index: int) -> bool:
+        """Whether a value is made inside the gate that uses it."""
+        return not self.plan.phases[index] and self.graph.nodes[index].gate not in LEAVES
 
     def is_solid(self, index: int) -> bool:
         """Whether an array of the full shape stands for the value, so that a number beside it may stay narrow."""
