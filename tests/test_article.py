@@ -218,7 +218,8 @@ def test_an_initial_state_counts():
 @every_cell
 def test_predict(name):
     model = build(name)
-    model.update({"wya": np.random.default_rng(14).normal(size=(V, H)) * 4.0})  # so that the states decide
+    rng = np.random.default_rng(14)
+    model.update({n: rng.normal(size=p.shape) * 2.0 for n, p in model.parameters.items()})  # so that the states decide
     expected = column(literal(name, parameters_of(model), TOKENS)[0], "logits").argmax(axis=1)
     assert len(set(expected)) > 1
     np.testing.assert_array_equal(model.predict(TOKENS), expected)

@@ -83,6 +83,7 @@ def test_subwords_begin_with_the_bytes_and_hold_frequent_pairs():
     assert b" the" in SUBWORDS.symbols
     assert SUBWORDS.encode(" the").tolist() == [SUBWORDS.symbols.index(b" the")]
     assert len(Vocabulary.subwords(SAMPLE, size=256)) == 256
+    assert len(Vocabulary.subwords("each once", size=300)) == 256
     assert SUBWORDS.decode(SUBWORDS.encode("\x00 new 漢字")) == "\x00 new 漢字"
 
 
@@ -572,6 +573,27 @@ def test_links_pipes_and_loops_end(folder):
     corpus = read_corpus(folder, suffixes=".py")
     assert corpus.text == "éB\r\nDB\r\n"
     assert set(corpus.skipped) == {folder / "gone.py", folder / "pipe.py"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_links_to_other_folders_are_followed(folder):
+    (folder / "a" / "other").symlink_to(folder / "c")
+    corpus = read_corpus(folder / "a")
+    assert corpus.text == "Dé"
+    assert corpus.files == tuple(folder / "a" / name for name in ("empty.py", "other/d/deep.py", "z.py"))
+
+
+def test_a_folder_that_cannot_be_opened_is_skipped(folder, monkeypatch):
+    scandir = os.scandir
+
+    def closed(path):
+        if os.fspath(path) == str(folder / "c"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    corpus = read_corpus(folder, suffixes=".py")
+    assert (corpus.text, corpus.skipped) == ("éB\r\n", (folder / "c",))
 
 
 def test_nothing_to_read(folder):

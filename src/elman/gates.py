@@ -344,7 +344,8 @@ class Softmax(_Whole):
 
     def forward(self, x: Any) -> Any:
         x = np.asarray(x)
-        powers = np.exp(x - x.max(-1, keepdims=True))
+        with np.errstate(over="ignore"):  # a difference of -inf gives the right limit, 0
+            powers = np.exp(x - x.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)
 
     def gradient(self, g: Any, y: Any, x: Any) -> Cotangents:
@@ -403,7 +404,8 @@ class LogSoftmax(_Whole):
 
     def forward(self, x: Any) -> Any:
         x = np.asarray(x)
-        shifted = x - x.max(-1, keepdims=True)
+        with np.errstate(over="ignore"):
+            shifted = x - x.max(-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
     def gradient(self, g: Any, y: Any, x: Any) -> Cotangents:

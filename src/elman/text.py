@@ -334,9 +334,7 @@ class Decoder:
 
     def finish(self) -> str:
         """What is left, U+FFFD for a character that was cut off; the decoder can then begin again."""
-        rest = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return rest
+        return self._decoder.decode(b"", final=True)
 
 
 @dataclass(frozen=True)
