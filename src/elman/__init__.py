@@ -47,3 +47,5 @@ from elman.state import State
 from elman.trace import Cell, bias, cell, state, weight
 from elman.model import Model, load
 from elman.text import Vocabulary
+
+__version__ = "0.1.0"
