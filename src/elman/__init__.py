@@ -42,10 +42,70 @@ from elman.gates import (
     transpose,
     where,
 )
-from elman.rnn import RNN
+from elman.graph import Graph
+from elman.model import Model, Propagation, Stream, load
+from elman.rnn import RNN, Gradients, Record
+from elman.sampling import Sampling
 from elman.state import State
-from elman.trace import Cell, bias, cell, state, weight
-from elman.model import Model, load
 from elman.text import Vocabulary
+from elman.trace import Cell, bias, cell, from_graph, state, weight
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AddGate",
+    "Cell",
+    "CellError",
+    "DataError",
+    "ElmanError",
+    "Gradients",
+    "Graph",
+    "GraphError",
+    "MissingLibraryError",
+    "Model",
+    "ModelFileError",
+    "MultiplyGate",
+    "Propagation",
+    "RNN",
+    "Record",
+    "Sampling",
+    "SettingError",
+    "ShapeError",
+    "Sigmoid",
+    "Softmax",
+    "State",
+    "Stream",
+    "Tanh",
+    "TextError",
+    "TokenError",
+    "Vocabulary",
+    "absolute",
+    "bias",
+    "cell",
+    "cells",
+    "concatenate",
+    "cos",
+    "exp",
+    "from_graph",
+    "greater",
+    "load",
+    "log",
+    "log_softmax",
+    "maximum",
+    "mean",
+    "minimum",
+    "outer",
+    "relu",
+    "sigmoid",
+    "sin",
+    "softmax",
+    "softplus",
+    "split",
+    "sqrt",
+    "state",
+    "sum",
+    "tanh",
+    "transpose",
+    "weight",
+    "where",
+]

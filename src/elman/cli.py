@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,10 +14,10 @@ import numpy as np
 import typer
 
 from elman import __version__
-from elman.cells import CELLS
+from elman.cells import CELLS, named
 from elman.errors import ElmanError, ModelFileError, SettingError, TextError
 from elman.model import Model, load
-from elman.text import Vocabulary, read_bytes, read_corpus, read_text
+from elman.text import KINDS, Vocabulary, read_bytes, read_corpus, read_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +32,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-CellName = Enum("CellName", {name: name for name in CELLS}, type=str)  # type: ignore[misc]
-Kind = Enum("Kind", {name: name for name in ("characters", "bytes", "words", "subwords")}, type=str)  # type: ignore[misc]
 
 ModelOption = Annotated[Path | None, typer.Option("--model", "-m", help="Model file; without it, the one that comes along.")]
 
@@ -71,7 +68,7 @@ def predict(
 def train(
     files: Annotated[list[Path], typer.Argument(help="Text files or folders to learn from.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
-    cell: Annotated[CellName, typer.Option(help="The recurrent cell.")] = CellName.gru,
+    cell: Annotated[str, typer.Option(help=f"The recurrent cell: {', '.join(CELLS)}.")] = "gru",
     hidden: Annotated[int, typer.Option(help="Size of the state.")] = 128,
     layers: Annotated[int, typer.Option(help="Recurrent layers; one so far.")] = 1,
     length: Annotated[int, typer.Option(help="Steps in a window.")] = 64,
@@ -82,7 +79,7 @@ def train(
     steps: Annotated[int, typer.Option(help="Updates.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of weights and windows.")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the text kept for validation.")] = 0.1,
-    vocabulary: Annotated[Kind, typer.Option(help="What a symbol is.")] = Kind.characters,
+    vocabulary: Annotated[str, typer.Option(help=f"What a symbol is: {', '.join(KINDS)}.")] = "characters",
     size: Annotated[int | None, typer.Option(help="Largest number of symbols.")] = None,
     suffix: Annotated[list[str] | None, typer.Option(help="From folders take only files that end so; may be repeated.")] = None,
     sample_every: Annotated[int, typer.Option(help="Show a sample after so many updates; 0: never.")] = 500,
@@ -94,21 +91,21 @@ def train(
     if layers != 1:
         raise SettingError(f"--layers {layers}: models have one layer so far")
     _check_output(output)
-    corpus = read_corpus(files, as_bytes=vocabulary.value == "bytes", suffixes=tuple(suffix or ()))
+    corpus = read_corpus(files, as_bytes=vocabulary == "bytes", suffixes=tuple(suffix or ()))
     console = _console()
     for path in corpus.skipped:
         console.print(f"skipped {path}: no UTF-8 text", highlight=False, soft_wrap=True)
-    symbols = _make_vocabulary(vocabulary.value, corpus.text, size)
+    symbols = Vocabulary.of_kind(vocabulary, corpus.text, size)
     tokens, held = training.split(symbols.encode(corpus.text), validation)
-    net = Model(len(symbols), hidden, truncate or length, CELLS[cell.value], seed, vocabulary=symbols)
+    net = Model(len(symbols), hidden, truncate or length, named(cell), seed, vocabulary=symbols)
     per_symbol = len(corpus.text) / (len(tokens) + len(held))
-    unit = "byte" if vocabulary.value == "bytes" else "character"
+    unit = "byte" if vocabulary == "bytes" else "character"
     console.print(
         f"{len(corpus.files)} files, {len(tokens):,} symbols to learn from, {len(held):,} for validation; {net!r}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     done = _train(console, net, training.train(net, tokens, settings), steps, per_symbol, sample_every)
-    net.training = training.facts(settings, cell=cell.value, files=len(corpus.files), symbols=len(tokens), updates=done)
+    net.training = training.facts(settings, cell=cell, files=len(corpus.files), symbols=len(tokens), updates=done)
     if len(held) > 1:
         bits = training.evaluate(net, held) / per_symbol
         bigram = training.bigram_bits(tokens, held, len(symbols)) / per_symbol
@@ -167,8 +164,10 @@ def show(
     say(f"\n{net.rnn.plan}\n\nvocabulary")
     say(f"  {net.vocabulary!r}\n  {_symbols(net.vocabulary, console.width - 4)}" if net.vocabulary else "  none: tokens are integers")
     say(f"\ntraining (gradients are cut after {net.bptt_truncate or 'no'} steps)")
-    for name, value in net.training.items() or {"not trained": ""}.items():
-        say(f"  {name.replace('_', ' ')}: {value}" if value != "" else f"  {name}")
+    for name, fact in net.training.items():
+        say(f"  {name.replace('_', ' ')}: {fact}")
+    if not net.training:
+        say("  not trained")
 
 
 @app.callback(invoke_without_command=True)
@@ -273,16 +272,6 @@ def _summary(rows: list[dict[str, Any]], content: str | bytes, vocabulary: Vocab
     unit = "byte" if isinstance(content, bytes) else "character"
     mean = sum(bits) / max(1, len(content) - first_length)
     return f"{mean:.3f} bits per {unit}, perplexity {2 ** (sum(bits) / len(bits)):.2f} per symbol, over {len(bits)} symbols"
-
-
-def _make_vocabulary(kind: str, text: str | bytes, size: int | None) -> Vocabulary:
-    if kind == "bytes":
-        return Vocabulary.bytes()
-    if kind == "subwords":
-        return Vocabulary.subwords(text, size or 2048)
-    if kind == "words":
-        return Vocabulary.words(text, size or 8000)
-    return Vocabulary.characters(text, size)
 
 
 def _check_output(output: Path) -> None:

@@ -69,6 +69,13 @@ class Graph:
     def __post_init__(self) -> None:
         _check(self)
 
+    def __hash__(self) -> int:
+        return self._hash  # programs are looked up by their graph at every call
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.nodes, self.results))
+
     def leaves(self, gate: str) -> dict[str, int]:
         """Index of every leaf of a kind, by name."""
         return {node.name: index for index, node in enumerate(self.nodes) if node.gate == gate}
@@ -206,7 +213,8 @@ def without_dead(graph: Graph) -> Graph:
     for index in reversed(range(len(graph.nodes))):
         if index in needed:
             needed.update(graph.nodes[index].inputs)
-    builder, new = Builder(graph.name, notes=graph.notes, merge=False), {}
+    builder = Builder(graph.name, notes=graph.notes, merge=False)
+    new: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         if index in needed or (node.gate in LEAVES and node.gate != "constant"):
             new[index] = builder.copy(node, (new[i] for i in node.inputs))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -144,7 +145,8 @@ class Model:
 
     def predict(self, tokens: Any, state: Any = None) -> Array:
         """The likeliest next token after each step: integers `[T]` (or `[B, T]`)."""
-        return np.argmax(self.forward_propagation(tokens, state).probabilities, -1)
+        likeliest: Array = np.argmax(self.forward_propagation(tokens, state).probabilities, -1)
+        return likeliest
 
     def loss(self, tokens: Any, targets: Any, state: Any = None) -> float:
         """Mean cross entropy in nats of `targets` under the predictions after `tokens`; both `[T]` or both `[B, T]`."""
@@ -262,13 +264,13 @@ class Model:
             if self.vocabulary is None:
                 raise DataError("Model: this model has no vocabulary, so text has no tokens; give integers")
             tokens = self.vocabulary.encode(tokens)
-        tokens = np.asarray(tokens)
-        if tokens.size == 0:
+        array: Array = np.asarray(tokens)
+        if array.size == 0:
             raise DataError("Model: the sequence is empty; at least one token is wanted")
-        if tokens.dtype.kind not in "iu" or tokens.ndim not in (1, 2):
-            raise ShapeError(f"Model: tokens are {tokens.dtype} {written(tokens.shape)}; integers [T] or [B, T] are wanted")
-        check_tokens("Model", tokens, self.word_dim)
-        return tokens
+        if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+            raise ShapeError(f"Model: tokens are {array.dtype} {written(array.shape)}; integers [T] or [B, T] are wanted")
+        check_tokens("Model", array, self.word_dim)
+        return array
 
     def _pair(self, tokens: Any, targets: Any) -> tuple[Array, Array]:
         tokens, targets = self._tokens(tokens), self._tokens(targets)
@@ -369,11 +371,13 @@ def _logits(graph: Graph) -> int:
     return graph.values.get("logits", output)
 
 
+@lru_cache(maxsize=64)
 def _scored(graph: Graph) -> Graph:
     output = next(iter(graph.named("output").values()))
     return replace(graph, results=(Result("logits", "output", _logits(graph)), Result("probabilities", "output", output)))
 
 
+@lru_cache(maxsize=64)
 def _scored_loss(graph: Graph) -> Graph:
     """The read-out with a target token as a second input and the cross entropy as its output."""
     output = next(iter(graph.named("output").values()))

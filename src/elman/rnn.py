@@ -282,7 +282,7 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
         name = str(dtype)
     if name not in DTYPES:
         raise SettingError(f"dtype {name} is not supported; it is {' or '.join(DTYPES)}")
-    return np.dtype(name)
+    return np.dtype(str(name))
 
 
 def checked_target(name: str) -> str:
@@ -358,13 +358,14 @@ def check_tokens(owner: str, tokens: Array, size: int) -> None:
 
 def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
     """Lengths `[B]`, each 0 to T. Raises `ShapeError` or `DataError`."""
-    lengths = np.asarray(lengths)
-    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-        raise ShapeError(f"{cell}: lengths are {lengths.dtype} {written(lengths.shape)}; integers ({batch}) are wanted, one a sequence")
-    if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
-        row = int(np.argmax((lengths < 0) | (lengths > steps)))
-        raise DataError(f"{cell}: length {int(lengths[row])} of sequence {row} is outside 0 to {steps}, the number of steps")
-    return lengths
+    found: Array = np.asarray(lengths)
+    if found.shape != (batch,) or found.dtype.kind not in "iu":
+        given = f"{found.dtype} {written(found.shape)}"
+        raise ShapeError(f"{cell}: lengths are {given}; integers ({batch}) are wanted, one a sequence")
+    if batch and not (found.min() >= 0 and found.max() <= steps):
+        row = int(np.argmax((found < 0) | (found > steps)))
+        raise DataError(f"{cell}: length {int(found[row])} of sequence {row} is outside 0 to {steps}, the number of steps")
+    return found
 
 
 def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:

@@ -34,7 +34,8 @@ class Sampling:
         if banned is not None and len(logits) > 1:
             logits[banned] = -np.inf
         if self.temperature == 0:
-            return np.eye(1, len(logits), int(np.argmax(logits)))[0]
+            certain: Array = np.eye(1, len(logits), int(np.argmax(logits)))[0]
+            return certain
         # The largest is subtracted before the division: a tiny temperature would overflow.
         p: Array = Softmax().forward((logits - logits.max()) / max(self.temperature, 1e-12))
         order = np.argsort(-p, kind="stable")
@@ -42,7 +43,8 @@ class Sampling:
         if self.top_p is not None:
             kept = min(kept, int(np.searchsorted(np.cumsum(p[order]), self.top_p - 1e-12) + 1))
         p[order[kept:]] = 0.0
-        return p / p.sum()
+        p /= p.sum()
+        return p
 
     def draw(self, logits: Array, rng: np.random.Generator, *, banned: int | None = None) -> int:
         """One token, drawn from logits `[V]`."""

@@ -33,6 +33,7 @@ Tokens = NDArray[np.int64]
 UNKNOWN = "\ufffd"
 _WORD = re.compile(r"\w+|\s|[^\w\s]")  # every character falls in exactly one branch, so joining gives the text back
 _BYTES = tuple(bytes([value]) for value in range(256))
+KINDS = ("characters", "bytes", "words", "subwords")
 _FIELDS = {  # kind -> the fields of its JSON
     "bytes": {"kind"},
     "characters": {"kind", "symbols", "unknown"},
@@ -119,6 +120,20 @@ class Vocabulary:
         """
         text = _training_text("subwords", text)
         return cls._merged(_train(text, _checked_size(size, 256, "the bytes with which subwords begin")))
+
+    @classmethod
+    def of_kind(cls, kind: str, text: Text, size: int | None = None) -> Vocabulary:
+        """A vocabulary of a kind by name, made from a text; without a size, all characters, 8000 words, 2048 subwords.
+
+        Raises SettingError that lists the kinds, and what the constructor of the kind raises.
+        """
+        if kind not in KINDS:
+            raise SettingError(f"there is no vocabulary of {kind!r}; kinds are {', '.join(KINDS)}")
+        if kind == "bytes":
+            return cls.bytes()
+        if kind == "characters":
+            return cls.characters(text, size)
+        return cls.words(text, size or 8000) if kind == "words" else cls.subwords(text, size or 2048)
 
     @classmethod
     def _merged(cls, merges: object) -> Vocabulary:

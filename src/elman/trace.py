@@ -30,7 +30,7 @@ class Declared:
         if isinstance(self.init, str) and self.init not in INITS:
             raise SettingError(f"{self.kind}: init {self.init!r} is unknown; it is a number, or one of {', '.join(INITS)}")
         for entry in self.shape:
-            factor, times, name = entry.rpartition("*") if isinstance(entry, str) else ("", "", "size")
+            factor, times, name = str(entry).rpartition("*") if isinstance(entry, str) else ("", "", "size")
             good = name.strip().isidentifier() and (factor.strip().isdigit() if times else True)
             if not good or isinstance(entry, bool) or (isinstance(entry, int) and entry < 1):
                 raise SettingError(f"{self.kind}: {entry!r} is not a size; it is a name, 'k*name', or an integer from 1")
@@ -249,10 +249,11 @@ def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping
     declared |= {n: (value, d) for (n, d), value in zip(cell.states.items(), states, strict=True)}
     for name, (array, entry) in declared.items():
         shape = np.shape(array)
-        for size, wanted in zip(shape, entry.shape, strict=False):
-            if isinstance(wanted, str) and "*" not in wanted:
-                sizes.setdefault(wanted, size)
-        expected = resolve(entry.shape, sizes) if len(shape) == len(entry.shape) else None
+        for size, named in zip(shape, entry.shape, strict=False):
+            if isinstance(named, str) and "*" not in named:
+                sizes.setdefault(named, size)
+        known = all(n in sizes for n in size_names(entry.shape))
+        expected = resolve(entry.shape, sizes) if known and len(shape) == len(entry.shape) else None
         if shape != expected:
             wants = written(expected) if expected else "(" + ", ".join(map(str, entry.shape)) + ")"
             hint = " Was this state made with another size?" if name in cell.states else ""

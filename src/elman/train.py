@@ -142,7 +142,7 @@ def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256
         part = slice(start, start + chunk)
         losses, state = model.losses(x[:, part], y[:, part], state)
         total += float(losses.sum(dtype=np.float64))
-    return total / x.size / NATS_PER_BIT
+    return total / float(x.size) / NATS_PER_BIT
 
 
 def bigram_bits(training: Array, validation: Array, size: int) -> float:

@@ -2,8 +2,18 @@
 
 from elman.cells.gated import gru, gru_reset_before, lstm
 from elman.cells.simple import elman, elman_with, readout, readout_with
+from elman.errors import SettingError
+from elman.trace import Cell
 
 CELLS = {made.name: made for made in (elman, gru, gru_reset_before, lstm)}
 """The recurrent cells by name."""
 
-__all__ = ["CELLS", "elman", "elman_with", "gru", "gru_reset_before", "lstm", "readout", "readout_with"]
+
+def named(name: str) -> Cell:
+    """A recurrent cell by name. Raises `SettingError` that lists the names."""
+    if name not in CELLS:
+        raise SettingError(f"there is no cell {name!r}; cells are {', '.join(CELLS)}")
+    return CELLS[name]
+
+
+__all__ = ["CELLS", "elman", "elman_with", "gru", "gru_reset_before", "lstm", "named", "readout", "readout_with"]

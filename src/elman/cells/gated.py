@@ -10,7 +10,7 @@ from elman.trace import bias, cell, weight
 def gru(x, h, *, wr=weight("hidden", "input"), ur=weight("hidden", "hidden"), br=bias("hidden"),
         wz=weight("hidden", "input"), uz=weight("hidden", "hidden"), bz=bias("hidden"),
         wn=weight("hidden", "input"), un=weight("hidden", "hidden"), bn=bias("hidden"), dn=bias("hidden")):  # fmt: skip
-    """h<t> = (1 - z) n + z h<t-1>, the reset after the product    Cho et al., 2014, in the form of cuDNN and PyTorch."""
+    """h<t> = (1 - z) n + z h<t-1>, the reset after the product    Cho et al., 2014, as cuDNN and PyTorch have it."""
     r = sigmoid(wr @ x + ur @ h + br)
     z = sigmoid(wz @ x + uz @ h + bz)
     n = tanh(wn @ x + bn + r * (un @ h + dn))
@@ -33,7 +33,7 @@ def lstm(x, h, c, *, wi=weight("hidden", "input"), ui=weight("hidden", "hidden")
          wf=weight("hidden", "input"), uf=weight("hidden", "hidden"), bf=bias("hidden", init=1.0),
          wg=weight("hidden", "input"), ug=weight("hidden", "hidden"), bg=bias("hidden"),
          wo=weight("hidden", "input"), uo=weight("hidden", "hidden"), bo=bias("hidden")):  # fmt: skip
-    """c<t> = f c<t-1> + i g, h<t> = o tanh(c<t>)    Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000."""
+    """c<t> = f c<t-1> + i g, h<t> = o tanh(c<t>)    Hochreiter and Schmidhuber, 1997; with forget gates (Gers, 2000)."""
     i = sigmoid(wi @ x + ui @ h + bi)
     f = sigmoid(wf @ x + uf @ h + bf)
     g = tanh(wg @ x + ug @ h + bg)

@@ -21,7 +21,9 @@ class Dependence:
 
 def dependence(graph: Graph) -> Dependence:
     """Walk the graph once forward and once backward."""
-    shared, reached, totalled = [], [], []
+    shared: list[bool] = []
+    reached: list[bool] = []
+    totalled: list[bool] = []
     for node in graph.nodes:
         inputs = node.inputs
         shared.append(node.gate in ("parameter", "constant", "total") or (bool(inputs) and all(shared[i] for i in inputs)))

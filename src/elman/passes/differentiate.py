@@ -58,7 +58,8 @@ def _leaf(graph: Graph, name: str) -> int | None:
 
 
 def _without_unused_inputs(graph: Graph, used: set[int]) -> Graph:
-    builder, new = Builder(graph.name, merge=False), {}
+    builder = Builder(graph.name, merge=False)
+    new: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         if node.gate in LEAVES and node.gate != "state" and index not in used and not node.name.startswith(GRADIENT):
             continue

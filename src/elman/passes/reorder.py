@@ -22,7 +22,8 @@ def reorder(graph: Graph) -> Graph:
             found += terms(source) if is_inner(source) else [source]
         return found
 
-    builder, new = Builder(graph.name, notes=graph.notes), {}
+    builder = Builder(graph.name, notes=graph.notes)
+    new: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         if node.gate != "add" or is_inner(index):
             new[index] = builder.copy(node, (new[i] for i in node.inputs))
