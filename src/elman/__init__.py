@@ -44,15 +44,17 @@ from elman.gates import (
 )
 from elman.graph import Graph
 from elman.model import Model, Propagation, Stream, load
+from elman.replay import from_graph
 from elman.rnn import RNN, Gradients, Record
 from elman.sampling import Sampling
 from elman.state import State
 from elman.text import Vocabulary
-from elman.trace import Cell, bias, cell, from_graph, state, weight
+from elman.trace import Cell, bias, cell, state, weight
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "RNN",
     "AddGate",
     "Cell",
     "CellError",
@@ -66,7 +68,6 @@ __all__ = [
     "ModelFileError",
     "MultiplyGate",
     "Propagation",
-    "RNN",
     "Record",
     "Sampling",
     "SettingError",

@@ -399,7 +399,7 @@ def _indices(x: Any, y: Any) -> Array:
     if indices.dtype.kind not in "iu" or indices.shape != shape[:-1]:
         found = f"{indices.dtype} {written(indices.shape)}"
         raise ShapeError(f"softmax: indices are {found}; integers {written(shape[:-1])} are wanted")
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < shape[-1]):
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < shape[-1]):
         bad = int(indices.min()) if int(indices.min()) < 0 else int(indices.max())
         raise TokenError(f"softmax: index {bad} is outside 0 to {shape[-1] - 1}")
     return indices

@@ -15,12 +15,13 @@ from elman.gates import Array
 from elman.graph import Builder, Graph, Result
 from elman.io import safetensors
 from elman.program import Asked, program
+from elman.replay import from_graph
 from elman.rnn import RNN, check_tokens, checked_seed, checked_truncate
 from elman.sampling import Sampling
 from elman.shapes import written
 from elman.state import State
 from elman.text import Vocabulary
-from elman.trace import Cell, from_graph
+from elman.trace import Cell
 
 FORMAT, VERSION = "elman model", 1
 
@@ -75,7 +76,8 @@ class Model:
         self.training: dict[str, Any] = {}
         seeds = [int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(2)]
         named = {"input": word_dim, "hidden": hidden_dim} | sizes
-        self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **{n: s for n, s in named.items() if n in cell.sizes})
+        ours = {n: s for n, s in named.items() if n in cell.sizes}
+        self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
         output = next(iter(self.rnn.graph.named("output").values()))
         read = {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim} | sizes
         self.readout = RNN(
@@ -88,14 +90,16 @@ class Model:
 
     def _check_parts(self) -> None:
         if self.readout.cell.states:
-            raise SettingError(f"Model: the read-out {self.readout.cell.name} has states; a read-out is a map, its states belong in the cell")
+            name = self.readout.cell.name
+            raise SettingError(f"Model: the read-out {name} has states; a read-out is a map, states belong in the cell")
         shared = sorted(set(self.rnn.parameters) & set(self.readout.parameters))
         if shared:
             raise SettingError(f"Model: cell and read-out both have a parameter {', '.join(shared)}; rename one")
         graph = self.readout.graph
         shape = graph.nodes[next(iter(graph.named("output").values()))].shape
         if shape != (self.word_dim,):
-            raise SettingError(f"Model: the read-out gives {written(shape)}; ({self.word_dim}), one value a symbol, is wanted")
+            wanted = f"({self.word_dim}), one value a symbol,"
+            raise SettingError(f"Model: the read-out gives {written(shape)}; {wanted} is wanted")
 
     def __repr__(self) -> str:
         count = sum(value.size for value in self.parameters.values())
@@ -275,7 +279,8 @@ class Model:
     def _pair(self, tokens: Any, targets: Any) -> tuple[Array, Array]:
         tokens, targets = self._tokens(tokens), self._tokens(targets)
         if tokens.shape != targets.shape:
-            raise ShapeError(f"Model: tokens are {written(tokens.shape)}, targets are {written(targets.shape)}; one target a token")
+            found = f"tokens are {written(tokens.shape)}, targets are {written(targets.shape)}"
+            raise ShapeError(f"Model: {found}; one target a token is wanted")
         return tokens, targets
 
     def _read(self, graph: Graph, a: Array, targets: Array | None = None) -> dict[str, Array]:
@@ -322,7 +327,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     arrays, facts = safetensors.read(path)
     if facts.get("format") != FORMAT or facts.get("version") != VERSION:
-        raise ModelFileError(f"{path}: format {facts.get('format')!r} version {facts.get('version')!r}; {FORMAT!r} version {VERSION} is read")
+        found = f"format {facts.get('format')!r} version {facts.get('version')!r}"
+        raise ModelFileError(f"{path}: {found}; {FORMAT!r} version {VERSION} is read")
     try:
         return _from_facts(arrays, facts)
     except (ElmanError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
@@ -334,7 +340,7 @@ def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
     declared = {n: g.nodes[i].shape for g in graphs.values() for n, i in g.leaves("parameter").items()}
     found = {name: array.shape for name, array in arrays.items()}
     if declared != found:  # before anything is allocated by sizes that a file claims
-        raise ModelFileError(f"parameters are {found}, its equations want {({n: tuple(map(int, s)) for n, s in declared.items()})}")
+        raise ModelFileError(_difference(found, declared))
     vocabulary = None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"])
     parts = {part: from_graph(graph) for part, graph in graphs.items()}
     sizes = facts["sizes"]["readout"] | facts["sizes"]["cell"]
@@ -352,6 +358,17 @@ def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
     model.update(arrays)
     model.training = dict(facts["training"])
     return model
+
+
+def _difference(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
+    for name in sorted(set(found) | set(wanted)):
+        if name not in wanted:
+            return f"its equations have no parameter {name}"
+        if name not in found:
+            return f"the parameter {name} is missing"
+        if found[name] != wanted[name]:
+            return f"{name} is {written(found[name])}, its equations want {written(wanted[name])}"
+    return ""
 
 
 # --- the read-out's graphs for scoring --------------------------------------------------------------------------------
@@ -382,7 +399,8 @@ def _scored_loss(graph: Graph) -> Graph:
     """The read-out with a target token as a second input and the cross entropy as its output."""
     output = next(iter(graph.named("output").values()))
     if graph.nodes[output].gate != "softmax":
-        raise SettingError(f"{graph.name}: cross entropy needs a read-out that ends in softmax; this one ends in {graph.nodes[output].gate}")
+        last = graph.nodes[output].gate
+        raise SettingError(f"{graph.name}: cross entropy needs a read-out that ends in softmax; this one ends in {last}")
     builder = Builder(f"{graph.name}_loss", notes=graph.notes)
     for node in graph.nodes:
         builder.copy(node, node.inputs)

@@ -122,7 +122,7 @@ class RNN:
         return self._output(run, call.batch), self._state(run.outcome.states, call.batch)
 
     def step(self, x: Any, state: Any = None) -> tuple[Array, State]:
-        """One step: `x` `[I]` or `[B, I]`, or a token, or tokens `[B]`; returns the output `[H]` or `[B, H]` and the state."""
+        """One step: `x` `[I]` or `[B, I]`, or a token, or tokens `[B]`; returns the output and the state."""
         x = np.asarray(x)
         batched = x.ndim > (0 if x.dtype.kind in "iu" else 1)
         y, state = self(x[:, None] if batched else x[None], state)
@@ -353,7 +353,9 @@ def check_tokens(owner: str, tokens: Array, size: int) -> None:
     if tokens.size and (int(tokens.min()) < 0 or int(tokens.max()) >= size):
         where = tuple(int(i) for i in np.argwhere((tokens < 0) | (tokens >= size))[0])
         place = f"position {where[-1]}" + (f" of sequence {where[0]}" if len(where) > 1 else "")
-        raise TokenError(f"{owner}: token {int(tokens[where])} at {place} is outside the vocabulary of {size}, 0 to {size - 1}")
+        raise TokenError(
+            f"{owner}: token {int(tokens[where])} at {place} is outside the vocabulary of {size}, 0 to {size - 1}"
+        )
 
 
 def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:

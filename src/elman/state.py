@@ -62,8 +62,10 @@ class State(Mapping[str, Array]):
 def checked_state(
     given: Any, wanted: Mapping[str, Shape], *, cell: str, batch: int | None, dtype: np.dtype[Any]
 ) -> dict[str, Array]:
-    """Arrays `[B, ...]` for the states of a cell from whatever the caller gave: nothing (zeros), a `State`, a mapping, a
-    sequence in order, or one array where there is one state. `batch` None stands for one example, whose arrays have no batch.
+    """Arrays `[B, ...]` for the states of a cell from whatever the caller gave.
+
+    That is nothing (zeros), a `State`, a mapping, a sequence in order, or one array where there is one state. `batch` None
+    stands for one example, whose arrays have no batch.
 
     Raises `ShapeError` that says which state, its sizes, and what is wanted.
     """

@@ -12,7 +12,8 @@ import numpy as np
 from elman.errors import CellError, SettingError, ShapeError
 from elman.gates import GATES
 from elman.graph import LEAVES, Builder, Graph, Result
-from elman.shapes import Shape, Size, resolve, size_names, written
+from elman.shapes import resolve, size_names, written
+from elman.values import Value
 
 Init = str | float | Callable[..., Any]
 INITS = ("uniform", "zeros", "ones", "orthogonal")
@@ -134,62 +135,6 @@ def cell(function: Callable[..., Any] | None = None, *, name: str = "") -> Cell 
     return Cell(function, name=name)
 
 
-def from_graph(graph: Graph) -> Cell:
-    """A cell whose equations are those of a graph: what a model file is opened with, without its Python.
-
-    The gates are applied one by one, to arrays or to traced values, so this cell can do what any other can.
-    """
-
-    def function(*arguments: Any, **parameters: Any) -> Any:
-        given = dict(zip(positional, arguments, strict=True)) | parameters
-        values: list[Any] = []
-        for node in graph.nodes:
-            if node.gate in LEAVES and node.gate != "constant":
-                values.append(given[node.name])
-            elif node.gate == "constant":
-                values.append(_constant_like(arguments[0], node.settings["value"]))
-            elif node.gate == "expand":
-                values.append(values[node.inputs[0]])  # put in again where it is needed
-            else:
-                values.append(_apply(node.gate, [values[i] for i in node.inputs], node.settings))
-                if node.name and isinstance(values[-1], Value):
-                    values[-1].builder.rename(values[-1].index, node.name)
-        return tuple(values[result.node] for result in returned)
-
-    inputs = list(graph.leaves("input") | graph.leaves("token"))
-    positional = inputs + list(graph.leaves("state"))
-    outputs = [r for r in graph.results if r.role == "output"]
-    states = [r for r in graph.results if r.role == "state"]
-    returned = states if states and states[0].node == outputs[0].node else outputs + states
-    parameters = [
-        inspect.Parameter(
-            node.name,
-            inspect.Parameter.KEYWORD_ONLY if node.gate == "parameter" else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=Declared(
-                {"parameter": "weight" if len(node.shape) == 2 else "bias"}.get(node.gate, node.gate),
-                tuple(s.name if isinstance(s, Size) and s.name else int(s) for s in node.shape),
-                "uniform" if len(node.shape) == 2 else "zeros",
-            ),
-        )
-        for gate in ("input", "token", "state", "parameter")
-        for node in graph.nodes
-        if node.gate == gate
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__doc__ = graph.notes
-    return Cell(function, name=graph.name)
-
-
-def _apply(gate: str, operands: list[Any], settings: dict[str, Any]) -> Any:
-    traced = next((value for value in operands if isinstance(value, Value)), None)
-    return traced.__gate__(gate, tuple(operands), settings) if traced is not None else GATES[gate].forward(*operands, **settings)
-
-
-def _constant_like(x: Any, value: Any) -> Any:
-    """A constant in the type of the arrays; a plain number takes the type of what it meets."""
-    return value if isinstance(value, float) or isinstance(x, Value) else np.asarray(value, np.asarray(x).dtype)
-
-
 # --- signature and sizes ----------------------------------------------------------------------------------------------
 
 
@@ -199,11 +144,14 @@ def _signature(name: str, function: Callable[..., Any]) -> tuple[Declared, dict[
     for argument in inspect.signature(function).parameters.values():
         if argument.kind is argument.KEYWORD_ONLY:
             if not isinstance(argument.default, Declared) or argument.default.kind == "state":
-                raise CellError(f"{name}: parameter {argument.name} is not declared; write {argument.name}=weight(rows, columns) or =bias(size)")
+                fix = f"{argument.name}=weight(rows, columns) or {argument.name}=bias(size)"
+                raise CellError(f"{name}: parameter {argument.name} is not declared; write {fix}")
             parameters[argument.name] = argument.default
         elif argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD):
             if argument.default is not argument.empty and not isinstance(argument.default, Declared):
-                raise CellError(f"{name}: {argument.name}={argument.default!r} declares nothing; write {argument.name}=state(size)")
+                raise CellError(
+                    f"{name}: {argument.name}={argument.default!r} declares nothing; write {argument.name}=state(size)"
+                )
             if isinstance(argument.default, Declared) and argument.default.kind in ("weight", "bias"):
                 raise CellError(f"{name}: parameter {argument.name} must be keyword-only; put a * before the parameters")
             positional[argument.name] = argument.default
@@ -263,150 +211,13 @@ def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping
 # --- tracing ----------------------------------------------------------------------------------------------------------
 
 
-class Value:
-    """A traced value: stands for an array in the equations and records every gate applied to it."""
-
-    __slots__ = ("builder", "index")
-
-    def __init__(self, builder: Builder, index: int) -> None:
-        self.builder, self.index = builder, index
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of one example."""
-        return self.builder.nodes[self.index].shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes of one example."""
-        return len(self.shape)
-
-    @property
-    def T(self) -> "Value":  # noqa: N802
-        """A matrix with its axes swapped."""
-        return self._gate("transpose", self)
-
-    def __gate__(self, gate: str, operands: tuple[Any, ...], attributes: Mapping[str, Any]) -> "Value":
-        inputs = [self._index(operand) for operand in operands]
-        return Value(self.builder, self.builder.add(gate, inputs, tuple(attributes.items())))
-
-    def _gate(self, gate: str, *operands: Any, **attributes: Any) -> "Value":
-        return self.__gate__(gate, operands, attributes)
-
-    def _index(self, operand: Any) -> int:
-        if isinstance(operand, Value):
-            if operand.builder is not self.builder:
-                raise CellError("a value of another cell's equations is used here")
-            return operand.index
-        array = np.asarray(operand)
-        if array.dtype.kind not in "fiub":
-            raise CellError(f"{operand!r} is neither a traced value nor numbers")
-        return self.builder.constant(array)
-
-    def __add__(self, other: Any) -> "Value":
-        return self._gate("add", self, other)
-
-    def __radd__(self, other: Any) -> "Value":
-        return self._gate("add", other, self)
-
-    def __sub__(self, other: Any) -> "Value":
-        return self._gate("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> "Value":
-        return self._gate("subtract", other, self)
-
-    def __mul__(self, other: Any) -> "Value":
-        return self._gate("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> "Value":
-        return self._gate("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> "Value":
-        return self._gate("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> "Value":
-        return self._gate("divide", other, self)
-
-    def __neg__(self) -> "Value":
-        return self._gate("negate", self)
-
-    def __pow__(self, power: Any) -> "Value":
-        if power == 2:
-            return self._gate("multiply", self, self)
-        raise CellError(f"** {power!r} has no gate; write a product, or exp({power!r} * log(...))")
-
-    def __matmul__(self, other: Any) -> "Value":
-        return self._product(self, other)
-
-    def __rmatmul__(self, other: Any) -> "Value":
-        return self._product(other, self)
-
-    def _product(self, left: Any, right: Any) -> "Value":
-        left, right = (v if isinstance(v, Value) else Value(self.builder, self._index(v)) for v in (left, right))
-        if left.ndim == 1 and right.ndim == 1:  # the inner product of two vectors
-            return self._gate("sum", self._gate("multiply", left, right))
-        if left.ndim == 1 and right.ndim == 2:  # x @ W is W^T x
-            return self._gate("product", right.T, left)
-        return self._gate("product", left, right)
-
-    def __getitem__(self, key: Any) -> "Value":
-        size = int(self.shape[0]) if self.shape else 0
-        if isinstance(key, slice) and key.step in (None, 1):
-            start, stop, _ = key.indices(size)
-            return self._gate("slice", self, start=start, stop=stop)
-        if isinstance(key, int | np.integer) and self.ndim == 1 and -size <= key < size:
-            start = int(key) % size
-            return self._gate("sum", self._gate("slice", self, start=start, stop=start + 1))
-        raise CellError(f"[{key!r}] of a value {written(self.shape)} has no gate; v[k] and v[start:stop] of a vector have")
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise CellError("len() of a number")
-        return int(self.shape[0])
-
-    def __iter__(self) -> Any:
-        raise CellError("a traced value cannot be taken apart element by element; use split(v, parts)")
-
-    def _compared(self, other: Any) -> Any:
-        raise CellError("a comparison of traced values has no gate; use greater(a, b), which gives 1 and 0, and where(...)")
-
-    __lt__ = __le__ = __gt__ = __ge__ = _compared
-
-    def __bool__(self) -> bool:
-        raise CellError(
-            "an `if`, `while`, `and` or `or` asks for the truth of a traced value, which differs from step to step; "
-            "use where(condition, a, b), maximum or minimum"
-        )
-
-    def _number(self) -> Any:
-        raise CellError("a traced value is not a number yet (math.tanh, float, int?); use the functions of elman, such as tanh")
-
-    __float__ = __int__ = __index__ = _number
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise CellError("a traced value is not an array yet; use the functions of elman, such as tanh or concatenate")
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> "Value":
-        if ufunc is np.matmul and method == "__call__" and not options:
-            return self._product(*operands)
-        gate = UFUNCS.get(ufunc.__name__)
-        if gate is None or method != "__call__" or options:
-            raise CellError(f"np.{ufunc.__name__} has no gate; gates are {', '.join(GATES)}")
-        return self._gate(gate, *operands)
-
-    def __array_function__(self, function: Callable[..., Any], *_: Any) -> Any:
-        raise CellError(f"np.{function.__name__} has no gate; use the functions of elman: {', '.join(GATES)}")
-
-
-UFUNCS = {name: name for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "tanh", "exp", "log",
-                                  "sqrt", "absolute", "sin", "cos")} | {"negative": "negate"}  # fmt: skip
-
-
 def _trace(cell: Cell, sizes: Mapping[str, int]) -> Graph:
     builder = Builder(cell.name, notes=inspect.cleandoc(cell.__doc__ or ""))
     names = list(inspect.signature(cell.function).parameters)
     positional = []
-    for name, entry, gate in zip(names, (cell.input, *cell.states.values()), ["input"] + ["state"] * len(cell.states), strict=False):
+    for name, entry, gate in zip(
+        names, (cell.input, *cell.states.values()), ["input"] + ["state"] * len(cell.states), strict=False
+    ):
         positional.append(Value(builder, builder.leaf(gate, name, resolve(entry.shape, sizes))))
     parameters = {
         name: Value(builder, builder.leaf("parameter", name, resolve(entry.shape, sizes)))
@@ -419,7 +230,9 @@ def _trace(cell: Cell, sizes: Mapping[str, int]) -> Graph:
     return _finish(cell, builder, returned, names_of)
 
 
-def _call_and_watch(function: Callable[..., Any], positional: list[Value], parameters: dict[str, Value]) -> tuple[Any, dict[str, Any]]:
+def _call_and_watch(
+    function: Callable[..., Any], positional: list[Value], parameters: dict[str, Value]
+) -> tuple[Any, dict[str, Any]]:
     """Call the equations and read their local variables as they return: these name the values.
 
     A profile hook is the one way to see them without the function's source; a hook that was there is put back.

@@ -13,7 +13,7 @@ from elman.gates import GATES
 from elman.graph import LEAVES, Builder, Graph, Result, without_dead
 from elman.passes.dependence import dependence
 from elman.shapes import Shape
-from elman.trace import Value
+from elman.values import Value
 
 GRADIENT = "d_"
 """Prefix of what the backward graph calls the gradient for a state, or for an input."""
@@ -99,9 +99,9 @@ class _Reverse:
         for source, gradient in zip(node.inputs, gradients, strict=True):
             if gradient is None or self.graph.nodes[source].gate in ("constant", "token"):
                 continue
-            if self.shared[source] and not self.shared[index]:  # from every step and example into one value for all
-                gradient = self._totalled(gradient)
-            self._contribute(source, gradient)
+            # From every step and example into one value for all: these are summed.
+            total = self.shared[source] and not self.shared[index]
+            self._contribute(source, self._totalled(gradient) if total else gradient)
 
     def _totalled(self, gradient: Value) -> Value:
         return Value(self.builder, self.builder.add("total", (gradient.index,)))

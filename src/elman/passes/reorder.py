@@ -14,7 +14,12 @@ def reorder(graph: Graph) -> Graph:
 
     def is_inner(index: int) -> bool:
         uses = graph.uses[index]
-        return graph.nodes[index].gate == "add" and len(uses) == 1 and graph.nodes[uses[0]].gate == "add" and index not in results
+        return (
+            graph.nodes[index].gate == "add"
+            and len(uses) == 1
+            and graph.nodes[uses[0]].gate == "add"
+            and index not in results
+        )
 
     def terms(index: int) -> list[int]:
         found = []

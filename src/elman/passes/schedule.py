@@ -40,7 +40,11 @@ def fused(graph: Graph, facts: Dependence, index: int) -> bool:
     if any(result.node == index for result in graph.results):
         return False
     if node.gate in SUMMED:
-        return bool(uses) and all(graph.nodes[i].gate == "total" for i in uses) and not any(facts.shared[i] for i in node.inputs)
+        return (
+            bool(uses)
+            and all(graph.nodes[i].gate == "total" for i in uses)
+            and not any(facts.shared[i] for i in node.inputs)
+        )
     return node.gate == "expand"
 
 

@@ -1,61 +1,18 @@
 """From a plan to something that runs: each target is a table from gates to its own words and a walker that reads it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-
 from elman.errors import SettingError
-from elman.gates import Array
-from elman.passes import Plan
+from elman.targets.interface import Executable, Outcome, Prepared, Target
+from elman.targets.interpreter import Interpreter
+from elman.targets.numpy import NumpyProgram
 
-
-@dataclass
-class Prepared:
-    """What is computed once for a set of parameters: by node, and for token inputs a table by vocabulary entry."""
-
-    shared: dict[int, Array]
-    table: dict[int, Array] = field(default_factory=dict)
-
-
-@dataclass
-class Outcome:
-    """What a run gives: outputs `[T, B, ...]`, last states `[B, ...]`, sums over all steps and examples."""
-
-    outputs: dict[str, Array]
-    states: dict[str, Array]
-    sums: dict[str, Array]
-
-
-class Executable(Protocol):
-    """A plan made runnable. It never changes: all that a run needs besides is in its arguments."""
-
-    source: str
-
-    def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
-        """Compute what needs only the parameters; `lasting` says that it will serve many runs."""
-        ...
-
-    def run(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, backwards: bool = False
-    ) -> Outcome:
-        """Run over inputs `[T, B, ...]` from states `[B, ...]`, from the last step to the first if `backwards`."""
-        ...
-
-
-class Target(Protocol):
-    """Makes a plan runnable."""
-
-    def __call__(self, plan: Plan, dtype: Any) -> Executable:
-        """Compile a plan for a floating type."""
-        ...
+TARGETS: dict[str, Target] = {"auto": NumpyProgram, "numpy": NumpyProgram, "interpreter": Interpreter}
 
 
 def target(name: str) -> Target:
     """Look a target up by name; "auto" is the fastest there is. Raises `SettingError` that lists the names."""
-    from elman.targets.interpreter import Interpreter
-    from elman.targets.numpy import NumpyProgram
+    if name not in TARGETS:
+        raise SettingError(f"target {name!r} is unknown; targets are {', '.join(TARGETS)}")
+    return TARGETS[name]
 
-    targets: dict[str, Target] = {"auto": NumpyProgram, "numpy": NumpyProgram, "interpreter": Interpreter}
-    if name not in targets:
-        raise SettingError(f"target {name!r} is unknown; targets are {', '.join(targets)}")
-    return targets[name]
+
+__all__ = ["TARGETS", "Executable", "Outcome", "Prepared", "Target", "target"]

@@ -8,7 +8,7 @@ import numpy as np
 from elman.gates import GATES, Array
 from elman.graph import Graph
 from elman.passes import Plan
-from elman.targets import Outcome, Prepared
+from elman.targets.interface import Outcome, Prepared
 
 
 def interpret(graph: Graph, leaves: Mapping[str, Any], dtype: Any = np.float64) -> list[Any]:

@@ -4,7 +4,9 @@ Inside a phase every value has a leading axis of rows, the examples (in the loop
 after it); parameters have none. A vector operation therefore works on the last axis, whatever stands before it.
 """
 
-import types
+import builtins
+import keyword
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +16,8 @@ from elman.gates import Array
 from elman.graph import LEAVES, Node
 from elman.passes import Plan
 from elman.passes.schedule import SUMMED
-from elman.targets import Outcome, Prepared, numpy_words
+from elman.targets import numpy_words
+from elman.targets.interface import Outcome, Prepared
 from elman.targets.numpy_words import Word
 
 CHUNK = 4096
@@ -36,7 +39,9 @@ class NumpyProgram:
         module: dict[str, Any] = {**self._constants}
         # The source holds nothing but words of this target, numbers, and names that the graph has checked to be names.
         exec(compile(self.source, f"<elman {self.graph.name}>", "exec"), module)
-        self._phase: dict[str, Callable[..., Any]] = {p: module[p] for p in ("prepare", "before", "loop", "after", "finish") if p in module}
+        self._phase: dict[str, Callable[..., Any]] = {
+            p: module[p] for p in ("prepare", "before", "loop", "after", "finish") if p in module
+        }
 
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
         """Run the phase of the parameters; for a token input and lasting parameters make the table too."""
@@ -146,7 +151,7 @@ class NumpyProgram:
     def _has_table(self) -> bool:
         """Whether all that is hoisted is a function of one token, so that a table of it serves every step."""
         brought = [i for i in self.plan.needs("before") if not self.plan.shared[i]]
-        return len(brought) == 1 and self.graph.nodes[brought[0]].gate == "token" and not self.graph.leaves("input").keys() & {"d_"}
+        return len(brought) == 1 and self.graph.nodes[brought[0]].gate == "token"
 
     def _table(self, prepared: Prepared) -> dict[int, Array]:
         values = dict(prepared.shared)
@@ -241,7 +246,9 @@ class _Emitter:
         solid = any(self.is_solid(i) for i in node.inputs)
         operands = [self.operand(node, i, solid, texts) for i in node.inputs]
         shared = [self.plan.shared[i] for i in node.inputs]
-        return numpy_words.WORDS[node.gate](operands, node, shared, [self.graph.nodes[i].shape for i in node.inputs], self.dtype)
+        return numpy_words.WORDS[node.gate](
+            operands, node, shared, [self.graph.nodes[i].shape for i in node.inputs], self.dtype
+        )
 
     def is_fused(self, index: int) -> bool:
         """Whether a value is made inside the gate that uses it."""
@@ -285,21 +292,31 @@ from elman.targets.numpy_words import *'''
 
 def _names(plan: Plan) -> list[str]:
     """A variable for every node, none of them twice and none that the module needs itself."""
-    import builtins
-    import keyword
-    import unicodedata
-
-    taken = {"np", "t", "order", *numpy_words.__all__, *dir(builtins), *keyword.kwlist, "prepare", "before", "loop", "after", "finish"}
+    taken = {
+        "np",
+        "t",
+        "order",
+        *numpy_words.__all__,
+        *dir(builtins),
+        *keyword.kwlist,
+        "prepare",
+        "before",
+        "loop",
+        "after",
+        "finish",
+    }
     names = []
     for index, node in enumerate(plan.graph.nodes):
         wanted = unicodedata.normalize("NFKC", node.name) or f"v{index}"
         if node.gate not in LEAVES and node.name in plan.graph.leaves("state"):
             wanted += "_next"
-        while wanted in taken or (wanted.endswith("_all") and wanted[:-4] in taken) or wanted + "_all" in taken or wanted.startswith("constant_"):
+        while (
+            wanted in taken
+            or (wanted.endswith("_all") and wanted[:-4] in taken)
+            or wanted + "_all" in taken
+            or wanted.startswith("constant_")
+        ):
             wanted = "_" + wanted if wanted.startswith("constant_") else wanted + "_"
         taken |= {wanted, wanted + "_all"}
         names.append(wanted)
     return names
-
-
-assert isinstance(numpy_words, types.ModuleType)

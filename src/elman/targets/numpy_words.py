@@ -13,7 +13,18 @@ from elman.gates import GATES, Array, log_softmax, softmax
 from elman.graph import Node
 from elman.shapes import Shape
 
-__all__ = ["broadcast", "columns_total", "cross_entropy", "log_softmax", "one_hot", "pad", "rows_of", "scatter", "sigmoid", "softmax"]
+__all__ = [
+    "broadcast",
+    "columns_total",
+    "cross_entropy",
+    "log_softmax",
+    "one_hot",
+    "pad",
+    "rows_of",
+    "scatter",
+    "sigmoid",
+    "softmax",
+]
 
 
 @dataclass(frozen=True)

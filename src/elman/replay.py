@@ -1,0 +1,76 @@
+"""From a graph back to a cell: its gates are applied one by one, so it traces, runs and differentiates like any other."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman.gates import GATES
+from elman.graph import LEAVES, Graph, Node
+from elman.shapes import Size
+from elman.trace import Cell, Declared
+from elman.values import Value
+
+
+def from_graph(graph: Graph) -> Cell:
+    """A cell whose equations are those of a graph: what a model file is opened with, without its Python.
+
+    It has the names, states and parameters of the graph, and takes other sizes where the equations do.
+    """
+    positional = [*graph.leaves("input"), *graph.leaves("token"), *graph.leaves("state")]
+    outputs = [result for result in graph.results if result.role == "output"]
+    states = [result for result in graph.results if result.role == "state"]
+    returned = states if states and states[0].node == outputs[0].node else outputs + states
+
+    def function(*arguments: Any, **parameters: Any) -> tuple[Any, ...]:
+        values = _replayed(graph, dict(zip(positional, arguments, strict=True)) | parameters)
+        return tuple(values[result.node] for result in returned)
+
+    function.__signature__ = _signature(graph)  # type: ignore[attr-defined]
+    function.__doc__ = graph.notes
+    return Cell(function, name=graph.name)
+
+
+def _replayed(graph: Graph, given: Mapping[str, Any]) -> list[Any]:
+    """Value of every node, on arrays or on traced values."""
+    values: list[Any] = []
+    for node in graph.nodes:
+        if node.gate == "constant":
+            values.append(_constant(node, next(iter(given.values()))))
+        elif node.gate in LEAVES:
+            values.append(given[node.name])
+        elif node.gate == "expand":
+            values.append(values[node.inputs[0]])  # put in again where it is needed
+        else:
+            values.append(_applied(node, [values[i] for i in node.inputs]))
+    return values
+
+
+def _applied(node: Node, operands: list[Any]) -> Any:
+    traced = next((value for value in operands if isinstance(value, Value)), None)
+    if traced is None:
+        return GATES[node.gate].forward(*operands, **node.settings)
+    value = traced.__gate__(node.gate, tuple(operands), node.settings)
+    if node.name:
+        value.builder.rename(value.index, node.name)
+    return value
+
+
+def _constant(node: Node, like: Any) -> Any:
+    """A number takes the type of what it meets; an array is made in the type of the others."""
+    value = node.settings["value"]
+    return value if isinstance(value, float) else np.asarray(value, getattr(like, "dtype", np.float64))
+
+
+def _signature(graph: Graph) -> inspect.Signature:
+    """The signature that a function with these equations would have."""
+    arguments = []
+    for gate in ("input", "token", "state", "parameter"):
+        for name, index in graph.leaves(gate).items():
+            shape = tuple(s.name if isinstance(s, Size) and s.name else int(s) for s in graph.nodes[index].shape)
+            kind = gate if gate != "parameter" else "weight" if len(shape) == 2 else "bias"
+            declared = Declared(kind, shape, "uniform" if kind == "weight" else "zeros")
+            place = inspect.Parameter.KEYWORD_ONLY if gate == "parameter" else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            arguments.append(inspect.Parameter(name, place, default=declared))
+    return inspect.Signature(arguments)

@@ -1,0 +1,152 @@
+"""Traced values: what stands for an array in the equations and records every gate that is applied to it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from elman.errors import CellError
+from elman.gates import GATES
+from elman.graph import Builder
+from elman.shapes import Shape, written
+
+
+class Value:
+    """A traced value: stands for an array in the equations and records every gate applied to it."""
+
+    __slots__ = ("builder", "index")
+
+    def __init__(self, builder: Builder, index: int) -> None:
+        self.builder, self.index = builder, index
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one example."""
+        return self.builder.nodes[self.index].shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of one example."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> "Value":  # noqa: N802
+        """A matrix with its axes swapped."""
+        return self._gate("transpose", self)
+
+    def __gate__(self, gate: str, operands: tuple[Any, ...], attributes: Mapping[str, Any]) -> "Value":
+        inputs = [self._index(operand) for operand in operands]
+        return Value(self.builder, self.builder.add(gate, inputs, tuple(attributes.items())))
+
+    def _gate(self, gate: str, *operands: Any, **attributes: Any) -> "Value":
+        return self.__gate__(gate, operands, attributes)
+
+    def _index(self, operand: Any) -> int:
+        if isinstance(operand, Value):
+            if operand.builder is not self.builder:
+                raise CellError("a value of another cell's equations is used here")
+            return operand.index
+        array = np.asarray(operand)
+        if array.dtype.kind not in "fiub":
+            raise CellError(f"{operand!r} is neither a traced value nor numbers")
+        return self.builder.constant(array)
+
+    def __add__(self, other: Any) -> "Value":
+        return self._gate("add", self, other)
+
+    def __radd__(self, other: Any) -> "Value":
+        return self._gate("add", other, self)
+
+    def __sub__(self, other: Any) -> "Value":
+        return self._gate("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> "Value":
+        return self._gate("subtract", other, self)
+
+    def __mul__(self, other: Any) -> "Value":
+        return self._gate("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> "Value":
+        return self._gate("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> "Value":
+        return self._gate("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> "Value":
+        return self._gate("divide", other, self)
+
+    def __neg__(self) -> "Value":
+        return self._gate("negate", self)
+
+    def __pow__(self, power: Any) -> "Value":
+        if power == 2:
+            return self._gate("multiply", self, self)
+        raise CellError(f"** {power!r} has no gate; write a product, or exp({power!r} * log(...))")
+
+    def __matmul__(self, other: Any) -> "Value":
+        return self._product(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Value":
+        return self._product(other, self)
+
+    def _product(self, left: Any, right: Any) -> "Value":
+        left, right = (v if isinstance(v, Value) else Value(self.builder, self._index(v)) for v in (left, right))
+        if left.ndim == 1 and right.ndim == 1:  # the inner product of two vectors
+            return self._gate("sum", self._gate("multiply", left, right))
+        if left.ndim == 1 and right.ndim == 2:  # x @ W is W^T x
+            return self._gate("product", right.T, left)
+        return self._gate("product", left, right)
+
+    def __getitem__(self, key: Any) -> "Value":
+        size = int(self.shape[0]) if self.shape else 0
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(size)
+            return self._gate("slice", self, start=start, stop=stop)
+        if isinstance(key, int | np.integer) and self.ndim == 1 and -size <= key < size:
+            start = int(key) % size
+            return self._gate("sum", self._gate("slice", self, start=start, stop=start + 1))
+        raise CellError(f"[{key!r}] of a value {written(self.shape)} has no gate; v[k] and v[start:stop] of a vector have")
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise CellError("len() of a number")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Any:
+        raise CellError("a traced value cannot be taken apart element by element; use split(v, parts)")
+
+    def _compared(self, other: Any) -> Any:
+        raise CellError("a comparison of traced values has no gate; use greater(a, b), which gives 1 and 0, and where(...)")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def __bool__(self) -> bool:
+        raise CellError(
+            "an `if`, `while`, `and` or `or` asks for the truth of a traced value, which differs from step to step; "
+            "use where(condition, a, b), maximum or minimum"
+        )
+
+    def _number(self) -> Any:
+        raise CellError(
+            "a traced value is not a number yet (math.tanh, float, int?); use the functions of elman, such as tanh"
+        )
+
+    __float__ = __int__ = __index__ = _number
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise CellError("a traced value is not an array yet; use the functions of elman, such as tanh or concatenate")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> "Value":
+        if ufunc is np.matmul and method == "__call__" and not options:
+            return self._product(*operands)
+        gate = UFUNCS.get(ufunc.__name__)
+        if gate is None or method != "__call__" or options:
+            raise CellError(f"np.{ufunc.__name__} has no gate; gates are {', '.join(GATES)}")
+        return self._gate(gate, *operands)
+
+    def __array_function__(self, function: Callable[..., Any], *_: Any) -> Any:
+        raise CellError(f"np.{function.__name__} has no gate; use the functions of elman: {', '.join(GATES)}")
+
+
+UFUNCS = {name: name for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "tanh", "exp", "log",
+                                  "sqrt", "absolute", "sin", "cos")} | {"negative": "negate"}  # fmt: skip
