@@ -4,43 +4,47 @@
 """
 
 import io
+import os
 import re
+import subprocess
+import sys
 from html import unescape
-from importlib import resources
 from pathlib import Path
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
+from rich.text import Text
 
 import elman
-from elman.viz import terminal
 
 PICTURE = Path(__file__).resolve().parent / "predictions.svg"
 TEXT = "for i in range("
+WIDTH = 80
 
 THEME = TerminalTheme(
     (250, 250, 247),
     (40, 42, 48),
     [(40, 42, 48), (178, 34, 52), (28, 120, 60), (168, 106, 0), (30, 80, 160), (130, 60, 140), (0, 110, 130), (90, 90, 90)],
-)
+)  # fmt: skip
 
-# Rich's own template fetches a font from the network; this one takes what the reader has.
-SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
-<title>elman predict "for i in range("</title>
+# Rich's own template fetches a font from the network; this one takes what the reader has, and keeps leading blanks.
+FONT = 'font-family: ui-monospace, Menlo, "DejaVu Sans Mono", Consolas, monospace'
+SVG = f"""<svg viewBox="0 0 {{width}} {{height}}" xmlns="http://www.w3.org/2000/svg" role="img">
+<title>What elman predict shows on a terminal</title>
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px }}
-.{unique_id}-title {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 17px }}
-{styles}
+.{{unique_id}}-matrix {{{{ {FONT}; font-size: {{char_height}}px }}}}
+.{{unique_id}}-title {{{{ {FONT}; font-size: 17px }}}}
+{{styles}}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
-{lines}
+<clipPath id="{{unique_id}}-clip-terminal"><rect x="0" y="0" width="{{terminal_width}}" height="{{terminal_height}}"/></clipPath>
+{{lines}}
 </defs>
-{chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}
-<g class="{unique_id}-matrix">
-{matrix}
+{{chrome}}
+<g transform="translate({{terminal_x}}, {{terminal_y}})" clip-path="url(#{{unique_id}}-clip-terminal)">
+{{backgrounds}}
+<g class="{{unique_id}}-matrix" xml:space="preserve">
+{{matrix}}
 </g>
 </g>
 </svg>
@@ -48,22 +52,23 @@ SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" 
 
 
 def picture(text: str = TEXT) -> str:
-    """The terminal as SVG, with the model that ships."""
-    with resources.as_file(resources.files("elman") / "models" / "default.safetensors") as path:
-        model = elman.load(path)
-    vocabulary = model.vocabulary
-    assert vocabulary is not None
-    tokens = vocabulary.encode(text)
-    rows = terminal.positions(vocabulary, tokens, model.forward_propagation(tokens).probabilities, 5)
-    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor", legacy_windows=False)
-    terminal.table(console, vocabulary, rows)
-    drawn = console.export_svg(title=f'elman predict "{text}"', theme=THEME, code_format=SVG, unique_id="elman")
-    return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
+    """What the command prints for a text with the model that ships, in colour, as SVG."""
+    here = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": str(WIDTH)}
+    here |= {"PYTHONUTF8": "1", "PYTHONPATH": str(Path(elman.__file__).parent.parent)}
+    here.pop("NO_COLOR", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "elman", "predict", text], env=here, capture_output=True, encoding="utf-8", check=True
+    )
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(Text.from_ansi(done.stdout.rstrip()), soft_wrap=True, end="")
+    title = f'elman predict "{text}"'
+    drawn = console.export_svg(title=title, theme=THEME, code_format=SVG, font_aspect_ratio=0.602, unique_id="elman")
+    return "\n".join(line.strip() for line in drawn.splitlines()) + "\n"
 
 
 def words_of(svg: str) -> str:
     """What a picture says: the text in it, without its places and colours."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", part)) for part in re.findall(r"<text[^>]*>(.*?)</text>", svg, re.DOTALL))
+    return " ".join(unescape(text) for text in re.findall(r"(?s)<text[^>]*>(.*?)</text>", svg))
 
 
 def main() -> None:

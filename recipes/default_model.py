@@ -13,7 +13,8 @@ import sysconfig
 from pathlib import Path
 
 import elman
-from elman.text import Vocabulary, read_corpus
+from elman.corpus import read_corpus
+from elman.text import Vocabulary
 from elman.train import Settings, bigram_bits, evaluate, facts, split, train
 
 SKIPPED = {"test", "tests", "site-packages", "encodings", "idlelib", "pydoc_data", "lib2to3", "turtledemo", "__pycache__"}
@@ -42,7 +43,8 @@ def main() -> None:
     vocabulary = Vocabulary.characters(SYMBOLS)
     corpus = read_corpus(standard_library())
     training, validation = split(vocabulary.encode(corpus.text), 0.05)
-    print(f"{len(corpus.files)} files, {len(training):,} symbols to learn from, {len(validation):,} for validation", flush=True)
+    counts = f"{len(training):,} symbols to learn from, {len(validation):,} for validation"
+    print(f"{len(corpus.files)} files, {counts}", flush=True)
     model = elman.Model(len(vocabulary), given.hidden, given.length, elman.cells.lstm, vocabulary=vocabulary)
     settings = Settings(length=given.length, batch=given.batch, steps=given.steps, rate=given.rate, warm_up=200)
     bigram = bigram_bits(training, validation, len(vocabulary))

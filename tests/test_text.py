@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.corpus import Corpus, read_bytes, read_corpus, read_text
 from elman.errors import DataError, MissingLibraryError, ModelFileError, SettingError, ShapeError, TextError, TokenError
-from elman.text import Corpus, Vocabulary, _cut, read_bytes, read_corpus, read_text
+from elman.subwords import pieces
+from elman.text import Vocabulary
 
 SAMPLE = "the cat, the hat; the naïve 😀 bat\n\n\tthe cat sat\r\n" * 3
 BYTES = Vocabulary.bytes()
@@ -113,13 +115,13 @@ def test_subwords_stay_short_and_their_json_opens():
 
 def test_pieces_give_the_tokens_of_the_whole():
     text = "a b\n\n  c\n d \n\te!\n\n\nx\r\ny\u2028\nz\u0085\n" * 20
-    pieces = list(_cut(text, length=3))
-    assert len(pieces) > 50
-    assert "".join(pieces) == text
+    parts = list(pieces(text, length=3))
+    assert len(parts) > 50
+    assert "".join(parts) == text
     whole = SUBWORDS._encode_batch([text])[0].ids
-    assert [token for piece in SUBWORDS._encode_batch(pieces) for token in piece.ids] == whole
-    assert list(_cut("")) == []
-    assert list(_cut("\n" * 9, length=2)) == ["\n" * 9]
+    assert [token for piece in SUBWORDS._encode_batch(parts) for token in piece.ids] == whole
+    assert list(pieces("")) == []
+    assert list(pieces("\n" * 9, length=2)) == ["\n" * 9]
 
 
 def test_training_counts_the_replacement_character_as_unknown():

@@ -15,9 +15,10 @@ import typer
 
 from elman import __version__
 from elman.cells import CELLS, named
+from elman.corpus import read_bytes, read_corpus, read_text
 from elman.errors import ElmanError, ModelFileError, SettingError, TextError
 from elman.model import Model, load
-from elman.text import KINDS, Vocabulary, read_bytes, read_corpus, read_text
+from elman.text import KINDS, Vocabulary
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -78,11 +78,19 @@ class Graph:
 
     def leaves(self, gate: str) -> dict[str, int]:
         """Index of every leaf of a kind, by name."""
-        return {node.name: index for index, node in enumerate(self.nodes) if node.gate == gate}
+        return self._leaves[gate]
+
+    @cached_property
+    def _leaves(self) -> dict[str, dict[str, int]]:
+        return {g: {node.name: i for i, node in enumerate(self.nodes) if node.gate == g} for g in LEAVES}
 
     def named(self, role: str) -> dict[str, int]:
         """Node of every result of a role, by name."""
-        return {result.name: result.node for result in self.results if result.role == role}
+        return self._named[role]
+
+    @cached_property
+    def _named(self) -> dict[str, dict[str, int]]:
+        return {r: {result.name: result.node for result in self.results if result.role == r} for r in ROLES}
 
     @cached_property
     def values(self) -> dict[str, int]:

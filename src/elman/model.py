@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from elman import cells
+from elman.checks import check_tokens, checked_seed, checked_truncate
 from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError
 from elman.gates import Array
 from elman.graph import Builder, Graph, Result
 from elman.io import safetensors
 from elman.program import Asked, program
 from elman.replay import from_graph
-from elman.rnn import RNN, check_tokens, checked_seed, checked_truncate
+from elman.rnn import RNN
 from elman.sampling import Sampling
 from elman.shapes import written
 from elman.state import State

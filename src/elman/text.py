@@ -1,38 +1,32 @@
-"""Text to tokens and back: vocabularies of bytes, characters, words and subwords; the files that text comes from.
+"""Text to tokens and back: vocabularies of bytes, characters, words and subwords.
 
-Longer than the guide for a file: half of it is docstrings, and what is said when text, files or stored data are bad.
+Longer than the guide for a file: half of it is docstrings, and what is said when text or stored data are bad.
 """
 
 from __future__ import annotations
 
 import codecs
-import importlib
-import json
 import operator
-import os
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, SupportsIndex, TypeGuard
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elman.errors import DataError, MissingLibraryError, ModelFileError, SettingError, ShapeError, TextError, TokenError
+from elman import subwords
+from elman.corpus import Text, decoded
+from elman.errors import DataError, ModelFileError, SettingError, ShapeError, TextError, TokenError
+from elman.subwords import EncodeBatch
 
-Text = str | bytes
 Symbol = bytes  # inside the class the name `bytes` is the vocabulary of bytes
 Tokens = NDArray[np.int64]
 
 UNKNOWN = "\ufffd"
 _WORD = re.compile(r"\w+|\s|[^\w\s]")  # every character falls in exactly one branch, so joining gives the text back
-_BYTES = tuple(bytes([value]) for value in range(256))
 KINDS = ("characters", "bytes", "words", "subwords")
 _FIELDS = {  # kind -> the fields of its JSON
     "bytes": {"kind"},
@@ -40,11 +34,6 @@ _FIELDS = {  # kind -> the fields of its JSON
     "words": {"kind", "symbols", "unknown"},
     "subwords": {"kind", "merges"},
 }
-_LONGEST = 256  # bytes in a subword: 40 hostile merges that double a symbol would otherwise fill a terabyte
-
-
-class _Encoding(Protocol):
-    ids: list[int]
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +60,7 @@ class Vocabulary:
         >>> Vocabulary.bytes().encode("hé")
         array([104, 195, 169])
         """
-        return cls("bytes", _BYTES)
+        return cls("bytes", subwords.BYTES)
 
     @classmethod
     def characters(cls, text: Text, size: int | None = None, *, unknown: bool = True) -> Vocabulary:
@@ -119,7 +108,7 @@ class Vocabulary:
         (b'lo', b'low')
         """
         text = _training_text("subwords", text)
-        return cls._merged(_train(text, _checked_size(size, 256, "the bytes with which subwords begin")))
+        return cls._merged(subwords.learnt(text, _checked_size(size, 256, "the bytes with which subwords begin")))
 
     @classmethod
     def of_kind(cls, kind: str, text: Text, size: int | None = None) -> Vocabulary:
@@ -137,7 +126,7 @@ class Vocabulary:
 
     @classmethod
     def _merged(cls, merges: object) -> Vocabulary:
-        symbols, pairs = _grow(merges)
+        symbols, pairs = subwords.grown(merges)
         return cls("subwords", symbols, None, pairs)
 
     @classmethod
@@ -206,20 +195,14 @@ class Vocabulary:
         )
 
     def _encode_subwords(self, text: str) -> Tokens:
-        pieces = _cut(text)
         tokens = [np.empty(0, np.int64)]
-        while some := list(islice(pieces, 64)):  # 4 MB at a time: the library's answer is 100 times its tokens
-            tokens += [np.array(encoding.ids, np.int64) for encoding in self._encode_batch(some)]
+        for ids in subwords.encoded(text, self._encode_batch):
+            tokens.append(np.array(ids, np.int64))
         return np.concatenate(tokens)
 
     @cached_property
-    def _encode_batch(self) -> Callable[[list[str]], list[_Encoding]]:
-        alphabet = _alphabet()
-        names = ["".join(alphabet[value] for value in symbol) for symbol in self.symbols]
-        merges = [(names[left], names[right]) for left, right in self.merges]
-        tokenizer = _bpe(vocab={name: token for token, name in enumerate(names)}, merges=merges)
-        encode: Callable[[list[str]], list[_Encoding]] = tokenizer.encode_batch_fast
-        return encode
+    def _encode_batch(self) -> EncodeBatch:
+        return subwords.encoder(self.symbols, self.merges)
 
     def check(self, tokens: ArrayLike) -> Tokens:
         """Tokens of any shape as int64, known to lie in the vocabulary.
@@ -352,129 +335,9 @@ class Decoder:
         return self._decoder.decode(b"", final=True)
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """What `read_corpus` found: the joined text, the files it comes from, and the files that were passed over."""
-
-    text: Text
-    files: tuple[Path, ...]
-    skipped: tuple[Path, ...]
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a UTF-8 file, line ends as they are, without a byte order mark.
-
-    Raises TextError for a file that is missing, a folder, unreadable or not UTF-8 (it names the byte).
-
-    >>> read_text("no/such/file")
-    Traceback (most recent call last):
-    elman.errors.TextError: no/such/file: no such file
-    """
-    data = read_bytes(path)
-    return _utf8(data, f"{_shown(path)}: ", "convert the file").removeprefix("\ufeff")
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file, as they are; raises TextError for one that is missing, a folder or unreadable."""
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        reason = "no such file"
-    except IsADirectoryError:
-        reason = "a folder, not a file"
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise TextError(f"{_shown(path)}: {reason}")
-
-
-def read_corpus(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    *,
-    as_bytes: bool = False,
-    suffixes: str | Iterable[str] = (),
-) -> Corpus:
-    """The text of files and folders, joined without separators.
-
-    A file that is named must be readable. A folder is read with its folders, sorted by path, without hidden names and
-    `__pycache__`; what is no text there (not UTF-8, or a NUL; with `as_bytes` only a NUL) is listed in `skipped`.
-    `suffixes` such as ".py" choose among the files of folders.
-    Raises TextError as `read_text`, DataError if no text is found.
-
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name, data in {"a.txt": b"one ", "b.txt": b"two", "c.png": bytes(4)}.items():
-    ...         _ = pathlib.Path(folder, name).write_bytes(data)
-    ...     corpus = read_corpus(folder)
-    >>> corpus.text, [file.name for file in corpus.skipped]
-    ('one two', ['c.png'])
-    """
-    roots = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    endings = (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
-    parts: list[bytes] = []
-    files: list[Path] = []
-    skipped: list[Path] = []
-    for root in roots:
-        folder = os.path.isdir(root)
-        for file in _files_under(root, endings, skipped) if folder else [root]:
-            data = _read_if_text(file, as_bytes) if folder else _read(file, as_bytes)
-            if data is None:
-                skipped.append(file)
-            else:
-                parts.append(data)
-                files.append(file)
-    text = b"".join(parts)
-    if not text:
-        names = ", ".join(map(_shown, roots)) or "an empty list of paths"
-        raise DataError(f"no text in {names}: {len(files)} files read, {len(skipped)} skipped")
-    return Corpus(text if as_bytes else text.decode(), tuple(files), tuple(skipped))
-
-
-def _read(file: Path, as_bytes: bool) -> bytes:
-    return read_bytes(file) if as_bytes else read_text(file).encode()
-
-
-def _read_if_text(file: Path, as_bytes: bool) -> bytes | None:
-    try:
-        data = _read(file, as_bytes)
-    except TextError:
-        return None
-    return None if b"\0" in data else data
-
-
-def _files_under(root: Path, endings: tuple[str, ...], skipped: list[Path]) -> list[Path]:
-    """The files of a folder and its folders, sorted; what cannot be opened or is no plain file goes to `skipped`."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    for folder, folders, names in os.walk(root, onerror=lambda e: skipped.append(Path(e.filename)), followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back: the walk would go round until the path is too long
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        for name in names:
-            if not name.startswith(".") and (not endings or name.endswith(endings)):
-                file = Path(folder, name)
-                (found if file.is_file() else skipped).append(file)
-    return sorted(found)
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    """A path that can be printed, also where its name is not UTF-8."""
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _utf8(data: bytes, name: str, fix: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        at = f"byte {error.start} (0x{data[error.start]:02x})"
-        raise TextError(f"{name}{at} is not UTF-8; {fix}, or use a vocabulary of bytes") from None
-
-
 def _checked_text(text: Text) -> str:
     if isinstance(text, bytes):
-        return _utf8(text, "text: ", "decode it first")
+        return decoded(text, "text: ", "decode it first")
     if not isinstance(text, str):
         raise DataError(f"a text is str or bytes, this is {type(text).__name__}")
     try:
@@ -516,10 +379,6 @@ def _is_token(value: object, size: int) -> bool:
     return type(value) is int and 0 <= value < size
 
 
-def _is_pair(value: object, size: int) -> TypeGuard[Sequence[int]]:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_token(token, size) for token in value)
-
-
 def _stored_symbols(kind: str, symbols: object) -> list[str]:
     if not isinstance(symbols, list) or not symbols:
         raise ModelFileError(f"vocabulary of {kind}: symbols are a list that is not empty")
@@ -531,75 +390,3 @@ def _stored_symbols(kind: str, symbols: object) -> list[str]:
         twice, _ = Counter(symbols).most_common(1)[0]
         raise ModelFileError(f"vocabulary of {kind}: symbol {reprlib.repr(twice)} is there more than once")
     return symbols
-
-
-def _grow(merges: object) -> tuple[tuple[bytes, ...], tuple[tuple[int, int], ...]]:
-    """Symbols and merges: the bytes, then what each merge adds; what two merges spell alike is one symbol."""
-    if not isinstance(merges, list):
-        raise ModelFileError("vocabulary of subwords: merges are a list of pairs of tokens")
-    symbols = list(_BYTES)
-    known = set(symbols)
-    pairs: dict[tuple[int, int], None] = {}
-    for pair in merges:
-        if not _is_pair(pair, len(symbols)) or tuple(pair) in pairs:
-            raise ModelFileError(f"vocabulary of subwords: merge {reprlib.repr(pair)} is no new pair of earlier tokens")
-        left, right = pair
-        merged = symbols[left] + symbols[right]
-        if len(merged) > _LONGEST:
-            raise ModelFileError(f"vocabulary of subwords: merge {pair} makes a symbol of more than {_LONGEST} bytes")
-        pairs[left, right] = None
-        if merged not in known:
-            known.add(merged)
-            symbols.append(merged)
-    return tuple(symbols), tuple(pairs)
-
-
-def _library() -> ModuleType:
-    try:
-        return importlib.import_module("tokenizers")
-    except ImportError:
-        raise MissingLibraryError('subwords need the library tokenizers: pip install "elman[subwords]"') from None
-
-
-def _bpe(**tables: object) -> Any:  # the library is optional, so its types are not there to name
-    library = _library()
-    tokenizer = library.Tokenizer(library.models.BPE(**tables))
-    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return tokenizer
-
-
-def _alphabet() -> list[str]:
-    """The character that the library writes for each byte: itself where that prints, else the next one above 255."""
-    letters = sorted(_library().pre_tokenizers.ByteLevel.alphabet())
-    printable = [ord(letter) for letter in letters if ord(letter) < 256]
-    others = sorted(set(range(256)).difference(printable))
-    return [letter for _, letter in sorted(zip(printable + others, letters, strict=True))]
-
-
-def _train(text: str, size: int) -> list[tuple[int, int]]:
-    """The merges that the library learns, as pairs of tokens."""
-    tokenizer = _bpe()
-    alphabet = _alphabet()
-    settings = {"vocab_size": size, "min_frequency": 2, "max_token_length": _LONGEST, "show_progress": False}
-    trainer = _library().trainers.BpeTrainer(initial_alphabet=alphabet, **settings)
-    tokenizer.train_from_iterator(_cut(text), trainer)
-    token_of = {letter: value for value, letter in enumerate(alphabet)}
-    merges = []
-    for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
-        merges.append((token_of[left], token_of[right]))
-        token_of.setdefault(left + right, len(token_of))
-    return merges
-
-
-def _cut(text: str, length: int = 1 << 16) -> Iterator[str]:
-    """Pieces whose tokens are those of the whole text: no token crosses from a letter or mark to a line end.
-
-    In pieces the library uses all cores: on two, 30 MB encode in 3.5 s (whole: 29 s and 6 GB) and train in 3 s (13 s).
-    """
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + length)
-        while end > 0 and text[end - 1].isspace():
-            end = text.find("\n", end + 1)
-        yield text[start : end if end > 0 else None]
-        start = end if end > 0 else len(text)

@@ -81,10 +81,21 @@ class Plan:
 
     def nodes(self, phase: str) -> list[int]:
         """The nodes of a phase, in order."""
-        return [index for index, of in enumerate(self.phases) if of == phase]
+        return self._nodes[phase]
+
+    @cached_property
+    def _nodes(self) -> dict[str, list[int]]:
+        return {phase: [index for index, of in enumerate(self.phases) if of == phase] for phase in PHASES}
 
     def needs(self, phase: str) -> list[int]:
         """What a phase reads from others: leaves and earlier results."""
+        return self._needs[phase]
+
+    @cached_property
+    def _needs(self) -> dict[str, list[int]]:
+        return {phase: self._read_by(phase) for phase in PHASES}
+
+    def _read_by(self, phase: str) -> list[int]:
         inner = set(self.nodes(phase))
         read = {i for index in inner for source in self.graph.nodes[index].inputs for i in self._behind(source)}
         if phase == "loop":  # a state may be replaced by a value that stood before the loop
@@ -100,21 +111,21 @@ class Plan:
 
     def gives(self, phase: str) -> list[int]:
         """What a phase computes that another reads, or that is a result."""
-        return [index for index in self.nodes(phase) if index in self._read_elsewhere]
+        return self._gives[phase]
 
-    @property
+    @cached_property
+    def _gives(self) -> dict[str, list[int]]:
+        read = {result.node for result in self.graph.results if result.role != "state"}
+        for phase in PHASES:
+            read |= set(self.needs(phase))
+        return {phase: [index for index in self.nodes(phase) if index in read] for phase in PHASES}
+
+    @cached_property
     def kept_states(self) -> list[int]:
         """States whose value before each step is read behind the loop, or is a result."""
         leaves = set(self.graph.leaves("state").values())
         read = {i for phase in ("after", "finish") for i in self.needs(phase)}
         return sorted(leaves & (read | set(self.graph.named("output").values())))
-
-    @cached_property
-    def _read_elsewhere(self) -> set[int]:
-        read = {result.node for result in self.graph.results if result.role != "state"}
-        for phase in PHASES:
-            read |= set(self.needs(phase))
-        return read
 
     def multiplications(self, phase: str) -> int:
         """Multiplications of the matrix products of a phase, for one step of one example (or once, where shared)."""

@@ -8,6 +8,7 @@ import builtins
 import keyword
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -138,16 +139,16 @@ class NumpyProgram:
     def _constant(self, index: int) -> Array:
         return np.asarray(self.graph.nodes[index].settings["value"], self.dtype)
 
-    @property
+    @cached_property
     def _totals(self) -> list[int]:
         return [index for index, node in enumerate(self.graph.nodes) if node.gate == "total"]
 
-    @property
+    @cached_property
     def _vocabulary(self) -> int:
         node = self.graph.nodes[next(iter(self.graph.leaves("token").values()))]
         return int(node.settings["size"])
 
-    @property
+    @cached_property
     def _has_table(self) -> bool:
         """Whether all that is hoisted is a function of one token, so that a table of it serves every step."""
         brought = [i for i in self.plan.needs("before") if not self.plan.shared[i]]

@@ -1,0 +1,124 @@
+"""The public door: what callers give is checked here, once, and an error says what was asked, the sizes, and the fix."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman.errors import DataError, SettingError, ShapeError, TokenError
+from elman.gates import Array
+from elman.graph import Graph
+from elman.shapes import Shape, written
+from elman.targets import target
+
+DTYPES = ("float32", "float64")
+
+
+def checked_dtype(dtype: Any) -> np.dtype[Any]:
+    """A floating type by name. Raises `SettingError`."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    if name not in DTYPES:
+        raise SettingError(f"dtype {name} is not supported; it is {' or '.join(DTYPES)}")
+    return np.dtype(str(name))
+
+
+def checked_target(name: str) -> str:
+    """A target's name. Raises `SettingError` that lists the names."""
+    target(name)
+    return name
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed: an integer from 0. Raises `SettingError`."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"seed={seed!r} must be an integer, 0 or more")
+    return int(seed)
+
+
+def checked_truncate(truncate: Any) -> int:
+    """A number of steps. Raises `SettingError`."""
+    if isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1:
+        raise SettingError(f"truncate={truncate!r} must be a number of steps, 1 or more, or None")
+    return int(truncate)
+
+
+def checked_parameters(cell: str, graph: Graph, values: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Parameters by name as arrays of the right shape and type. Raises `SettingError`, `ShapeError`, `DataError`."""
+    leaves = graph.leaves("parameter")
+    checked = {}
+    for name, value in values.items():
+        if name not in leaves:
+            raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(leaves)}")
+        array, shape = np.asarray(value), graph.nodes[leaves[name]].shape
+        if array.shape != shape:
+            raise ShapeError(f"{cell}: {name} is {written(array.shape)}, {written(shape)} is wanted")
+        if array.dtype.kind not in "fiu":
+            raise DataError(f"{cell}: {name} holds {array.dtype}, numbers are wanted")
+        with np.errstate(over="ignore"):
+            array = np.array(array, dtype)
+        if not np.isfinite(array).all():
+            raise DataError(f"{cell}: {name} holds NaN or infinity (first at {_first_bad(array)}, as {dtype})")
+        checked[name] = array
+    return checked
+
+
+def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool, int | None]:
+    """An input as `[B, T, ...]`, whether it is tokens, and its batch (None for one sequence)."""
+    x, size = np.asarray(x), int(shape[0]) if shape else 1
+    if x.dtype.kind in "iu":
+        if x.ndim not in (1, 2):
+            raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")
+        check_tokens(cell, x, size)
+        return (x[None] if x.ndim == 1 else x), True, None if x.ndim == 1 else x.shape[0]
+    if x.dtype.kind != "f":
+        raise DataError(f"{cell}: the input holds {x.dtype}; floats are features, integers are tokens")
+    if x.ndim not in (2, 3) or x.shape[-1] != size:
+        wanted = f"[T, {size}] or [B, T, {size}]"
+        raise ShapeError(f"{cell}: the input is {written(x.shape)}; {wanted} is wanted, input={size}")
+    with np.errstate(over="ignore"):
+        cast = x.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        raise DataError(f"{cell}: the input holds NaN or infinity (first at {_first_bad(cast)}, as {dtype})")
+    batch = None if x.ndim == 2 else x.shape[0]
+    if batch == 0:
+        raise ShapeError(f"{cell}: the batch is empty, {written(x.shape)}; at least one sequence is wanted")
+    return (cast[None] if x.ndim == 2 else cast), False, batch
+
+
+def check_tokens(owner: str, tokens: Array, size: int) -> None:
+    """Raises `TokenError` that says which token, where, and the range."""
+    if tokens.size and (int(tokens.min()) < 0 or int(tokens.max()) >= size):
+        where = tuple(int(i) for i in np.argwhere((tokens < 0) | (tokens >= size))[0])
+        place = f"position {where[-1]}" + (f" of sequence {where[0]}" if len(where) > 1 else "")
+        raise TokenError(
+            f"{owner}: token {int(tokens[where])} at {place} is outside the vocabulary of {size}, 0 to {size - 1}"
+        )
+
+
+def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
+    """Lengths `[B]`, each 0 to T. Raises `ShapeError` or `DataError`."""
+    found: Array = np.asarray(lengths)
+    if found.shape != (batch,) or found.dtype.kind not in "iu":
+        given = f"{found.dtype} {written(found.shape)}"
+        raise ShapeError(f"{cell}: lengths are {given}; integers ({batch}) are wanted, one a sequence")
+    if batch and not (found.min() >= 0 and found.max() <= steps):
+        row = int(np.argmax((found < 0) | (found > steps)))
+        raise DataError(f"{cell}: length {int(found[row])} of sequence {row} is outside 0 to {steps}, the number of steps")
+    return found
+
+
+def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
+    """Resets as `[T, B]` truth values. Raises `ShapeError`."""
+    reset = np.asarray(reset)
+    if reset.shape not in ((steps,), (batch, steps)) or reset.dtype.kind != "b":
+        raise ShapeError(
+            f"{cell}: reset is {reset.dtype} {written(reset.shape)}; truth values ({steps}) or ({batch}, {steps}) are wanted"
+        )
+    return np.broadcast_to(reset if reset.ndim == 2 else reset[None], (batch, steps)).T
+
+
+def _first_bad(array: Array) -> str:
+    return str(tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]))
