@@ -260,7 +260,7 @@ def _finish(cell: Cell, builder: Builder, returned: Any, names_of: Mapping[str, 
             f"{cell.name}: {len(returned)} values are returned; a cell with {len(states)} states ({', '.join(states)}) "
             f"returns its new states, or its output and its new states"
         )
-    values = [v if isinstance(v, Value) else Value(builder, builder.constant(v)) for v in returned]
+    values = [v if isinstance(v, Value) else _constant(cell, builder, v) for v in returned]
     _name_values(builder, names_of)
     new = values[len(values) - len(states) :]
     for name, value in zip(states, new, strict=True):
@@ -268,6 +268,13 @@ def _finish(cell: Cell, builder: Builder, returned: Any, names_of: Mapping[str, 
     results = [Result(_output_name(builder, values[0], states), "output", values[0].index)]
     results += [Result(name, "state", value.index) for name, value in zip(states, new, strict=True)]
     return builder.finish(results)
+
+
+def _constant(cell: Cell, builder: Builder, value: Any) -> Value:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise CellError(f"{cell.name}: {value!r} is returned, which is neither a traced value nor numbers")
+    return Value(builder, builder.constant(array))
 
 
 def _name_values(builder: Builder, names_of: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from elman import gates
 from elman.errors import CellError
 from elman.gates import GATES
 from elman.graph import Builder
@@ -83,6 +84,9 @@ class Value:
             return self._gate("multiply", self, self)
         raise CellError(f"** {power!r} has no gate; write a product, or exp({power!r} * log(...))")
 
+    def __rpow__(self, base: Any) -> "Value":
+        raise CellError(f"{base!r} ** ... has no gate; write exp(log({base!r}) * ...)")
+
     def __matmul__(self, other: Any) -> "Value":
         return self._product(self, other)
 
@@ -136,17 +140,25 @@ class Value:
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise CellError("a traced value is not an array yet; use the functions of elman, such as tanh or concatenate")
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what Python itself asks for may be missing
+            raise AttributeError(name)
+        raise CellError(f".{name} has no gate; use the functions of elman: {FUNCTIONS}")
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> "Value":
         if ufunc is np.matmul and method == "__call__" and not options:
             return self._product(*operands)
         gate = UFUNCS.get(ufunc.__name__)
         if gate is None or method != "__call__" or options:
-            raise CellError(f"np.{ufunc.__name__} has no gate; gates are {', '.join(GATES)}")
+            raise CellError(f"np.{ufunc.__name__} has no gate; use the functions of elman: {FUNCTIONS}")
         return self._gate(gate, *operands)
 
     def __array_function__(self, function: Callable[..., Any], *_: Any) -> Any:
-        raise CellError(f"np.{function.__name__} has no gate; use the functions of elman: {', '.join(GATES)}")
+        raise CellError(f"np.{function.__name__} has no gate; use the functions of elman: {FUNCTIONS}")
 
+
+FUNCTIONS = ", ".join(name for name in GATES if hasattr(gates, name))
+"""What equations may call, for messages."""
 
 UFUNCS = {name: name for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "tanh", "exp", "log",
                                   "sqrt", "absolute", "sin", "cos")} | {"negative": "negate"}  # fmt: skip

@@ -84,7 +84,8 @@ class NumpyProgram:
         """All phases over one chunk; changes `states` to those after it; returns values by node, rows flat."""
         steps, batch = next(iter(inputs.values())).shape[:2]
         values = dict(prepared.shared)
-        for name, index in (self.graph.leaves("input") | self.graph.leaves("token")).items():
+        for index in self._brought:
+            name = self.graph.nodes[index].name
             values[index] = inputs[name].reshape(steps * batch, *inputs[name].shape[2:])
         if self._has_table and not prepared.table and steps * batch >= self._vocabulary:
             prepared.table = self._table(prepared)
@@ -122,12 +123,16 @@ class NumpyProgram:
             value = self._constant(index) if self.graph.nodes[index].gate == "constant" else values[index]
             if not self.plan.shared[index]:
                 value = value.reshape(part.stop - part.start, batch, *shape)
-            if part.stop - part.start == steps and not self.plan.shared[index]:
+            if part.stop - part.start == steps and not self.plan.shared[index] and self._is_fresh(value, values):
                 outputs[name] = value
                 continue
             if name not in outputs:
                 outputs[name] = np.empty((steps, batch, *shape), self.dtype)
             outputs[name][part] = value
+
+    def _is_fresh(self, value: Array, values: dict[int, Array]) -> bool:
+        """Whether an array is the caller's to keep: no view of an input, nor one number seen many times."""
+        return value.flags.writeable and not any(np.may_share_memory(value, values[i]) for i in self._brought)
 
     def _finish(self, prepared: Prepared, totals: dict[int, Array]) -> dict[str, Array]:
         values = dict(prepared.shared) | totals
@@ -142,6 +147,10 @@ class NumpyProgram:
     @cached_property
     def _totals(self) -> list[int]:
         return [index for index, node in enumerate(self.graph.nodes) if node.gate == "total"]
+
+    @cached_property
+    def _brought(self) -> list[int]:
+        return list((self.graph.leaves("input") | self.graph.leaves("token")).values())
 
     @cached_property
     def _vocabulary(self) -> int:
