@@ -1,6 +1,6 @@
-"""Draws the picture of the README: what `elman predict` shows on a terminal.
+"""Draws the picture of the README, docs/predictions.svg: what `elman predict` shows on a terminal.
 
-    python docs/pictures.py    write docs/predictions.svg
+Run it as `python docs/pictures.py`; `python docs/reference.py` runs it as well, where the picture is out of date.
 """
 
 import io
@@ -37,7 +37,9 @@ SVG = f"""<svg viewBox="0 0 {{width}} {{height}}" xmlns="http://www.w3.org/2000/
 {{styles}}
 </style>
 <defs>
-<clipPath id="{{unique_id}}-clip-terminal"><rect x="0" y="0" width="{{terminal_width}}" height="{{terminal_height}}"/></clipPath>
+<clipPath id="{{unique_id}}-clip-terminal">
+<rect x="0" y="0" width="{{terminal_width}}" height="{{terminal_height}}"/>
+</clipPath>
 {{lines}}
 </defs>
 {{chrome}}

@@ -4,9 +4,10 @@
     python docs/reference.py --check    write nothing; say what is out of date and exit with 1
 
 In a document a `python` or `bash` block is run, blocks of one document sharing variables and a folder; the `text` block
-that follows holds what was printed. Numbers may differ by one in their last decimal, as machines sum in other orders. Of
-a `bash` block the `elman` commands run; installing and testing is skipped. `<!-- shortened: --steps 20 -->` before a block
-adds options to its `elman train`. What stands between `<!-- generated: name -->` and `<!-- end -->` is generated.
+that follows holds what was printed (after `bash` it may be left out). Decimals may differ by one in the last place, as
+machines sum in other orders. Of a `bash` block the `elman` commands run; installing and testing is skipped. A comment
+`<!-- shortened: --steps 20 -->` before a block adds options to its `elman train`. What stands between
+`<!-- generated: name -->` and `<!-- end -->` is generated.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from difflib import unified_diff
 from importlib import metadata, resources
 from pathlib import Path
@@ -28,6 +30,7 @@ from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import elman
 from elman.cli import app
@@ -47,7 +50,7 @@ mypy() { :; }
 
 GENERATED = re.compile(r"(?s)(<!-- generated: (\w+) -->\n).*?(<!-- end -->)")
 SHORTENED = re.compile(r"<!-- shortened: (.+?) -->\s*\Z")
-NUMBER = re.compile(r"-?\d+\.\d*(?:e[-+]\d+)?")
+NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]\d+)?")
 
 
 # --- code blocks ------------------------------------------------------------------------------------------------------
@@ -96,12 +99,12 @@ class Blocks:
             "COLUMNS": "80",
             "SHORTENED": shortened[1] if shortened else "",
         }
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", SHELL + example.parsed], env=here, capture_output=True, encoding="utf-8", check=False
-        )
+        command = ["bash", "-euo", "pipefail", "-c", SHELL + example.parsed]
+        done = subprocess.run(command, env=here, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
             raise AssertionError(f"{_place(example)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        self.waiting = "" if shortened else done.stdout
+        followed = example.document.text[example.region.end :].lstrip().startswith("```text")
+        self.waiting = done.stdout if followed else ""
 
     def text(self, example: Example) -> None:
         """Put what was printed in the place of what a block shows."""
@@ -138,10 +141,17 @@ def shipped_model() -> str:
         "file": f"{size:,} bytes",
         "vocabulary": f"{len(model.vocabulary or '')} {model.vocabulary.kind if model.vocabulary else ''}",
         "learnt from": f"{facts['symbols']:,} characters: {facts['corpus']}",
+        "learnt in": f"{facts['updates']:,} updates, {facts['seconds'] / 60:.0f} minutes",
         "recipe": f"`python {facts['recipe']} src/elman/models/default.safetensors`",
     }
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
+
+COMMAND_HEAD = """# The command `elman`
+
+The help of every command, as it prints at 80 columns. Bad input gets one line on standard error and exit code 2. Ctrl-C
+gives exit code 130, and `elman train` then saves what it has learnt. Without `--model` the model that ships is used.
+"""
 
 SECTIONS: dict[str, Callable[[], str]] = {"model": shipped_model}
 
@@ -149,9 +159,7 @@ SECTIONS: dict[str, Callable[[], str]] = {"model": shipped_model}
 def command_reference() -> str:
     """The whole of docs/command.md."""
     parts = [
-        "# The command `elman`\n\nThe help of every command, as it prints at 80 columns. Bad input gets one line on standard error and "
-        "exit code 2; Ctrl-C\nis exit code 130, and `elman train` then saves what it has learnt. Without `--model` the model "
-        "that ships is used.\n",
+        COMMAND_HEAD,
         f"<!-- written by docs/reference.py with Typer {metadata.version('typer')}; change src/elman/cli.py instead -->\n",
     ]
     for name, text in helps():
@@ -161,22 +169,17 @@ def command_reference() -> str:
 
 def helps() -> Iterator[tuple[str, str]]:
     """Name and help of the command, then of each of its commands, at 80 columns whatever the terminal is."""
-    root = get_command(app)
-    settings = {"terminal_width": 80, "max_content_width": 80, "color": False}
-    above = root.context_class(root, info_name="elman", **settings)
-    yield "elman", above.get_help().strip()
-    for name, command in root.commands.items():
-        inner = command.context_class(command, info_name=name, parent=above, **settings)
-        yield f"elman {name}", command.get_help(inner).strip()
+    for name in ("", *get_command(app).commands):
+        asked = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], prog_name="elman", env={"COLUMNS": "80"})
+        yield f"elman {name}".strip(), asked.stdout.strip()
 
 
 def words_of_commands() -> Iterator[str]:
     """Every option and every sentence of help that the reference must hold, however it is laid out."""
-    root = get_command(app)
-    for command in root.commands.values():
-        yield from (" ".join(line.split()) for line in (command.help or "").split("\n\n"))
+    for command in get_command(app).commands.values():
+        yield " ".join((command.help or "").split())
         for parameter in command.params:
-            yield from parameter.opts
+            yield from (option for option in parameter.opts if option.startswith("-"))
             yield " ".join((getattr(parameter, "help", None) or "").split())
 
 
@@ -197,9 +200,16 @@ def alike(old: str, new: str) -> bool:
 
 
 def _near(a: str, b: str) -> bool:
-    mantissa, _, power = a.partition("e")
-    unit = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
-    return abs(float(a) - float(b)) <= 1.001 * unit
+    """Equal, or one apart in the last place of the one with more places; a single decimal must be the same."""
+    one, other = Decimal(a), Decimal(b)
+    places = min(int(one.as_tuple().exponent), int(other.as_tuple().exponent))
+    return one == other or (places < -1 and abs(one - other) <= Decimal(1).scaleb(places))
+
+
+def difference(old: str, new: str, name: str) -> str:
+    """What is out of date, as lines taken away and added."""
+    lines = unified_diff(old.splitlines(), new.splitlines(), f"{name}, as it is", f"{name}, as it should be", lineterm="")
+    return "\n".join(lines)
 
 
 def stale() -> Iterator[tuple[Path, str, str]]:
@@ -233,7 +243,7 @@ def main() -> None:
         found += 1
         name = path.relative_to(ROOT)
         if given.check:
-            sys.stdout.writelines(unified_diff(old.splitlines(True), new.splitlines(True), f"{name} as it is", f"{name} as it should be"))
+            print(difference(old, new, str(name)))
         else:
             path.write_text(new, encoding="utf-8")
             print(f"wrote {name}")

@@ -13,6 +13,7 @@ from elman.errors import (
     TextError,
     TokenError,
 )
+from elman.files import load
 from elman.gates import (
     AddGate,
     MultiplyGate,
@@ -43,7 +44,7 @@ from elman.gates import (
     where,
 )
 from elman.graph import Graph
-from elman.model import Model, Propagation, Stream, load
+from elman.model import Model, Propagation, Stream
 from elman.replay import from_graph
 from elman.rnn import RNN, Gradients, Record
 from elman.sampling import Sampling

@@ -17,7 +17,8 @@ from elman import __version__
 from elman.cells import CELLS, named
 from elman.corpus import read_bytes, read_corpus, read_text
 from elman.errors import ElmanError, ModelFileError, SettingError, TextError
-from elman.model import Model, load
+from elman.files import load
+from elman.model import Model
 from elman.text import KINDS, Vocabulary
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ def train(
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam at its height.")] = 0.01,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradients.")] = 1.0,
-    truncate: Annotated[int | None, typer.Option(help="Cut gradients after so many steps; without it, at the window.")] = None,
+    truncate: Annotated[int | None, typer.Option(help="Cut gradients after so many steps, not at the window.")] = None,
     steps: Annotated[int, typer.Option(help="Updates.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of weights and windows.")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the text kept for validation.")] = 0.1,
     vocabulary: Annotated[str, typer.Option(help=f"What a symbol is: {', '.join(KINDS)}.")] = "characters",
     size: Annotated[int | None, typer.Option(help="Largest number of symbols.")] = None,
-    suffix: Annotated[list[str] | None, typer.Option(help="From folders take only files that end so; may be repeated.")] = None,
+    suffix: Annotated[list[str] | None, typer.Option(help="From folders take only files that end so; repeatable.")] = None,
     sample_every: Annotated[int, typer.Option(help="Show a sample after so many updates; 0: never.")] = 500,
 ) -> None:
     """Learn a model from text. Ctrl-C stops and saves what is learnt."""
@@ -161,9 +162,13 @@ def show(
     say(f"\n{net.rnn.graph}\n\n{net.readout.graph}\n")
     say("parameters")
     for name, value in net.parameters.items():
-        say(f"  {name:6} {'x'.join(map(str, value.shape)):>12} {value.size:>10,}  between {value.min():.3f} and {value.max():.3f}")
+        shape, span = "x".join(map(str, value.shape)), f"between {value.min():.3f} and {value.max():.3f}"
+        say(f"  {name:6} {shape:>12} {value.size:>10,}  {span}")
     say(f"\n{net.rnn.plan}\n\nvocabulary")
-    say(f"  {net.vocabulary!r}\n  {_symbols(net.vocabulary, console.width - 4)}" if net.vocabulary else "  none: tokens are integers")
+    if net.vocabulary is None:
+        say("  none: tokens are integers")
+    else:
+        say(f"  {net.vocabulary!r}\n  {_symbols(net.vocabulary, console.width - 4)}")
     say(f"\ntraining (gradients are cut after {net.bptt_truncate or 'no'} steps)")
     for name, fact in net.training.items():
         say(f"  {name.replace('_', ' ')}: {fact}")
@@ -292,9 +297,8 @@ def _train(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     done, smooth = 0, float("nan")
-    bar = Progress(
-        BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=console
-    )
+    columns = BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    bar = Progress(*columns, console=console)
     with _interruptible(), bar if console.is_terminal else contextlib.nullcontext():
         task = bar.add_task("", total=steps)
         try:

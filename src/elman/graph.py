@@ -364,6 +364,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, float) and not np.isfinite(value):
         return repr(value)  # JSON has no infinity
+    if isinstance(value, Size) and value.name:
+        return value.name
     return int(value) if isinstance(value, int) else value
 
 
@@ -375,17 +377,21 @@ def _add_from_json(builder: Builder, entry: Mapping[str, Any], sizes: Mapping[st
         builder.constant(value)
     elif gate in LEAVES:
         shape = [Size(sizes[s], s) if isinstance(s, str) else int(s) for s in entry["shape"]]
-        builder.leaf(gate, name, shape, _attributes(attributes))
+        builder.leaf(gate, name, shape, _attributes(attributes, sizes))
     elif gate in GATES:
         inputs = [int(i) for i in entry.get("inputs", ())]
         if any(not 0 <= i < len(builder.nodes) for i in inputs):
             raise GraphError(f"node {len(builder.nodes)} ({gate}): inputs {inputs} must come before it")
-        builder.add(gate, inputs, _attributes(attributes), name)
+        builder.add(gate, inputs, _attributes(attributes, sizes), name)
     else:
         raise GraphError(f"there is no gate {gate!r}; gates are {', '.join(GATES)}")
 
 
-def _attributes(data: Mapping[str, Any]) -> Attributes:
-    """Attributes of gates are integers and tuples of integers, nothing else."""
-    return tuple((str(key), tuple(int(v) for v in value) if isinstance(value, list) else int(value))
+def _attributes(data: Mapping[str, Any], sizes: Mapping[str, int]) -> Attributes:
+    """Attributes of gates are integers, which may be named sizes, and tuples of integers, nothing else."""
+
+    def number(value: Any) -> int:
+        return Size(sizes[value], value) if isinstance(value, str) else int(value)
+
+    return tuple((str(key), tuple(map(number, value)) if isinstance(value, list) else number(value))
                  for key, value in data.items())  # fmt: skip

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -11,14 +10,14 @@ import numpy as np
 
 from elman import cells
 from elman.checks import check_tokens, checked_seed, checked_truncate
-from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError
+from elman.errors import DataError, ElmanError, SettingError, ShapeError
 from elman.gates import Array
-from elman.graph import Builder, Graph, Result
+from elman.graph import Graph
 from elman.io import safetensors
 from elman.program import Asked, program
-from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.sampling import Sampling
+from elman.scoring import TARGET, with_logits, with_loss
 from elman.shapes import written
 from elman.state import State
 from elman.text import Vocabulary
@@ -145,7 +144,7 @@ class Model:
         another rank or a state of another size.
         """
         a, last = self.rnn(self._tokens(tokens), state)
-        found = self._read(_scored(self.readout.graph), a)
+        found = self._read(with_logits(self.readout.graph), a)
         return Propagation(a, found["logits"], found["probabilities"], last)
 
     def predict(self, tokens: Any, state: Any = None) -> Array:
@@ -161,7 +160,7 @@ class Model:
         """Cross entropy in nats of each step, `[T]` or `[B, T]`, and the last state."""
         tokens, targets = self._pair(tokens, targets)
         a, last = self.rnn(tokens, state)
-        return self._read(_scored_loss(self.readout.graph), a, targets)["loss"], last
+        return self._read(with_loss(self.readout.graph), a, targets)["loss"], last
 
     def inspect(self, tokens: Any, state: Any = None) -> dict[str, Array]:
         """Every named value of cell and read-out at every step: name -> `[T, ...]` (or `[B, T, ...]`)."""
@@ -178,7 +177,7 @@ class Model:
         """
         tokens, targets = self._pair(tokens, targets)
         record = self.rnn.record(tokens, state, truncate=self.bptt_truncate)
-        compiled = program(_scored_loss(self.readout.graph), Asked(gradient=True), self.rnn.dtype.name, self.rnn.target)
+        compiled = program(with_loss(self.readout.graph), Asked(gradient=True), self.rnn.dtype.name, self.rnn.target)
         inward = _inward(record.y, tokens.ndim == 1)
         inputs = {self.readout._input: inward, TARGET: _inward(targets, tokens.ndim == 1)}
         run = compiled.forward(compiled.prepare(self.readout.parameters), inputs, {})
@@ -321,89 +320,5 @@ class Stream:
         return found
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Open a model file; its cell comes from the graph in it, so its Python is not needed, and no code in it is run.
-
-    Raises `ModelFileError` for a file that is missing, truncated, damaged, or not a model of elman.
-    """
-    arrays, facts = safetensors.read(path)
-    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
-        found = f"format {facts.get('format')!r} version {facts.get('version')!r}"
-        raise ModelFileError(f"{path}: {found}; {FORMAT!r} version {VERSION} is read")
-    try:
-        return _from_facts(arrays, facts)
-    except (ElmanError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise ModelFileError(f"{path}: this is not a whole model: {error}") from error
-
-
-def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
-    graphs = {part: Graph.from_json(facts[part]) for part in ("cell", "readout")}
-    declared = {n: g.nodes[i].shape for g in graphs.values() for n, i in g.leaves("parameter").items()}
-    found = {name: array.shape for name, array in arrays.items()}
-    if declared != found:  # before anything is allocated by sizes that a file claims
-        raise ModelFileError(_difference(found, declared))
-    vocabulary = None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"])
-    parts = {part: from_graph(graph) for part, graph in graphs.items()}
-    sizes = facts["sizes"]["readout"] | facts["sizes"]["cell"]
-    word_dim = int(next(iter(graphs["cell"].nodes)).shape[0])
-    model = Model(
-        word_dim,
-        sizes.pop("hidden", 1),
-        facts["bptt_truncate"],
-        parts["cell"],
-        readout=parts["readout"],
-        dtype=facts["dtype"],
-        vocabulary=vocabulary,
-        **{name: size for name, size in sizes.items() if name not in ("input", "output")},
-    )
-    model.update(arrays)
-    model.training = dict(facts["training"])
-    return model
-
-
-def _difference(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
-    for name in sorted(set(found) | set(wanted)):
-        if name not in wanted:
-            return f"its equations have no parameter {name}"
-        if name not in found:
-            return f"the parameter {name} is missing"
-        if found[name] != wanted[name]:
-            return f"{name} is {written(found[name])}, its equations want {written(wanted[name])}"
-    return ""
-
-
-# --- the read-out's graphs for scoring --------------------------------------------------------------------------------
-
-TARGET = "target_token"
-
-
 def _inward(value: Array, single: bool) -> Array:
     return value[:, None] if single else value.swapaxes(0, 1)
-
-
-def _logits(graph: Graph) -> int:
-    """What stands before the read-out's activation: the softmax's input, else the value of that name, else the output."""
-    output = next(iter(graph.named("output").values()))
-    if graph.nodes[output].gate == "softmax":
-        return graph.nodes[output].inputs[0]
-    return graph.values.get("logits", output)
-
-
-@lru_cache(maxsize=64)
-def _scored(graph: Graph) -> Graph:
-    output = next(iter(graph.named("output").values()))
-    return replace(graph, results=(Result("logits", "output", _logits(graph)), Result("probabilities", "output", output)))
-
-
-@lru_cache(maxsize=64)
-def _scored_loss(graph: Graph) -> Graph:
-    """The read-out with a target token as a second input and the cross entropy as its output."""
-    output = next(iter(graph.named("output").values()))
-    if graph.nodes[output].gate != "softmax":
-        last = graph.nodes[output].gate
-        raise SettingError(f"{graph.name}: cross entropy needs a read-out that ends in softmax; this one ends in {last}")
-    builder = Builder(f"{graph.name}_loss", notes=graph.notes)
-    for node in graph.nodes:
-        builder.copy(node, node.inputs)
-    target = builder.leaf("token", TARGET, (), (("size", int(graph.nodes[output].shape[0])),))
-    return builder.finish([Result("loss", "output", builder.add("cross_entropy", (_logits(graph), target)))])

@@ -60,7 +60,9 @@ def _applied(node: Node, operands: list[Any]) -> Any:
 def _constant(node: Node, like: Any) -> Any:
     """A number takes the type of what it meets; an array is made in the type of the others."""
     value = node.settings["value"]
-    return value if isinstance(value, float) else np.asarray(value, getattr(like, "dtype", np.float64))
+    if isinstance(value, float):
+        return value
+    return np.asarray(value, np.float64 if isinstance(like, Value) else np.result_type(like, np.float32))
 
 
 def _signature(graph: Graph) -> inspect.Signature:

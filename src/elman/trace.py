@@ -198,8 +198,9 @@ def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping
     for name, (array, entry) in declared.items():
         shape = np.shape(array)
         for size, named in zip(shape, entry.shape, strict=False):
-            if isinstance(named, str) and "*" not in named:
-                sizes.setdefault(named, size)
+            factor, _, size_name = str(named).rpartition("*")
+            if isinstance(named, str) and size % int(factor or 1) == 0:
+                sizes.setdefault(size_name.strip(), size // int(factor or 1))
         known = all(n in sizes for n in size_names(entry.shape))
         expected = resolve(entry.shape, sizes) if known and len(shape) == len(entry.shape) else None
         if shape != expected:

@@ -130,13 +130,11 @@ class _Reverse:
 
     def _results(self) -> Iterable[Result]:
         for index, node in enumerate(self.graph.nodes):
-            if node.gate == "input" and index in self.found and len(node.shape) > 0:
-                yield Result(GRADIENT + node.name, "output", self._gradient(index).index)
-            elif node.gate == "parameter" and index in self.found:
+            if node.gate == "parameter" and index in self.found:
                 yield Result(node.name, "sum", self._gradient(index).index)
-            elif node.gate == "state":
+            elif node.gate == "state" or (node.gate == "input" and len(node.shape) > 0):
                 gradient = self._gradient(index).index if index in self.found else self._zeros(node.shape)
-                yield Result(GRADIENT + node.name, "state", gradient)
+                yield Result(GRADIENT + node.name, "state" if node.gate == "state" else "output", gradient)
 
     def _zeros(self, shape: Shape) -> int:
         zero = self.builder.constant(0.0)

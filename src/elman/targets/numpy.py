@@ -210,15 +210,15 @@ class _Emitter:
         for index in (*plan.gives("loop"), *plan.kept_states):
             shape = "".join(f", {int(size)}" for size in graph.nodes[index].shape)
             lines.append(f"    {self.names[index]}_all = np.empty((len(order), len({carried[0]}){shape}), np.{self.dtype})")
-        lines.append("    for t in order:")
-        lines += [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.kept_states]
-        lines += self.statements("loop", {i: "" if plan.shared[i] else "[t]" for i in brought}, "        ")
-        lines += [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.gives("loop")]
+        body = [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.kept_states]
+        body += self.statements("loop", {i: "" if plan.shared[i] else "[t]" for i in brought}, "        ")
+        body += [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.gives("loop")]
         new = graph.named("state")
         following = [self.next_state(name, new[name], brought) for name in states]
         moved = [(c, f) for c, f in zip(carried, following, strict=True) if c != f]
         if moved:
-            lines.append(f"        {', '.join(c for c, _ in moved)} = {', '.join(f for _, f in moved)}")
+            body.append(f"        {', '.join(c for c, _ in moved)} = {', '.join(f for _, f in moved)}")
+        lines += ["    for t in order:", *body] if body else []
         kept = "".join(f"{self.names[i]}_all, " for i in (*plan.gives("loop"), *plan.kept_states))
         lines.append(f"    return ({kept}), ({', '.join(carried)},)")
         return "\n".join(lines)

@@ -15,6 +15,7 @@ from elman.shapes import Shape
 
 __all__ = [
     "broadcast",
+    "column_of",
     "columns_total",
     "cross_entropy",
     "log_softmax",
@@ -110,8 +111,10 @@ def _concatenate(w: Sequence[Word], node: Node, shared: Sequence[bool], shapes: 
     return Word(f"np.concatenate(({', '.join(texts)},), {_axis(node.shape)})")
 
 
-def _lookup(w: Sequence[Word], *_: Any) -> Word:
-    return Word(f"{w[0].tight(9)}.T[{w[1].text}]")
+def _lookup(w: Sequence[Word], node: Node, shared: Sequence[bool], *_: Any) -> Word:
+    if shared[0]:
+        return Word(f"{w[0].tight(9)}.T[{w[1].text}]")
+    return Word(f"column_of({w[0].text}, {w[1].text})")
 
 
 def _scatter(w: Sequence[Word], node: Node, *_: Any) -> Word:
@@ -207,6 +210,12 @@ def pad(x: Array, before: int, after: int, axis: int) -> Array:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (before, after)
     return np.pad(x, widths)
+
+
+def column_of(w: Array, token: Array) -> Array:
+    """Of each matrix `[rows, n, columns]` its column `token`: `[rows, n]`."""
+    column: Array = w[np.arange(len(token)), :, token]
+    return column
 
 
 def one_hot(token: Array, size: int, dtype: Any) -> Array:

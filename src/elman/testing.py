@@ -1,0 +1,420 @@
+"""What proves a cell: `check_cell` for any cell, `check_gradient` for any gradient, `random_cell` for equations nobody chose.
+
+Longer than the guide for a file: a third of it is the table of equations that random cells are made of.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman import gates, trace
+from elman.errors import CellError, DataError
+from elman.gates import Array
+from elman.graph import Graph
+from elman.replay import from_graph
+from elman.rnn import RNN
+from elman.shapes import written
+from elman.targets.interpreter import interpret
+from elman.trace import Cell, cell
+
+Arrays = dict[str, Array]
+Loss = Callable[[Mapping[str, Array]], float]
+
+SIZES = {"input": 7, "hidden": 5, "output": 11, "memory": 13}
+MORE_SIZES = (17, 19, 23, 29, 31, 37, 41, 43, 47)
+"""Sizes that differ, so that a wrong size name shows; none is a small number that equations write out."""
+STEPS, LENGTHS = 6, (4, 6, 0, 3)
+CLOSE = 1e-10
+"""How far two ways to one value may lie apart in float64, relative to the largest of an array (at least 1)."""
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+def check_gradient(
+    function: Loss, gradient: Mapping[str, Any], point: Mapping[str, Any], *, tolerance: float = 1e-6, seed: int = 0
+) -> None:
+    """Compare a gradient with central differences along random directions: of every array by itself, then of all.
+
+    `function` takes float64 arrays by name and returns a number; `gradient` holds the arrays to check, `point` where they
+    were taken; `tolerance` is relative to the slope. Raises `CellError` that says which array is wrong and by how much, and
+    `DataError` where the function has a kink or a jump at the point, so that another must be taken.
+
+    >>> w = np.array([1.0, 2.0, 4.0])
+    >>> check_gradient(lambda at: float(at["w"] @ at["w"]), {"w": 2 * w}, {"w": w})
+    >>> check_gradient(lambda at: float(at["w"] @ at["w"]), {"w": 3 * w}, {"w": w})
+    Traceback (most recent call last):
+    elman.errors.CellError: the gradient for w gives a slope of 7.22, central differences give 4.81: off by 0.33 of it
+    """
+    rng = np.random.default_rng(seed)
+    for names in [*([name] for name in gradient), list(gradient)]:
+        direction = {name: rng.standard_normal(np.shape(point[name])) for name in names}
+        length = np.sqrt(sum(float(np.sum(along**2)) for along in direction.values()))
+        direction = {name: along / length for name, along in direction.items()}
+        slope, noise = _slope(function, dict(point), direction, tolerance)
+        given = sum(float(np.sum(gradient[name] * along)) for name, along in direction.items())
+        error, scale = abs(given - slope), max(abs(slope), abs(given))
+        if not error <= tolerance * scale + noise:
+            raise CellError(
+                f"the gradient for {', '.join(names)} gives a slope of {given:.6g}, central differences give {slope:.6g}: "
+                f"off by {error / scale:.2g} of it"
+            )
+
+
+def _slope(function: Loss, point: Arrays, direction: Arrays, tolerance: float) -> tuple[float, float]:
+    """The slope along a direction by central differences of fourth order, and how far rounding may move it.
+
+    Raises `DataError` unless, at some step, half the step gives the same and one-sided differences meet as they should.
+    """
+
+    def at(distance: float) -> float:
+        return float(function(point | {name: point[name] + distance * along for name, along in direction.items()}))
+
+    middle = at(0.0)
+    for step in (1e-3, 1e-4, 1e-5):
+        far, near, nearest = ((at(k * step), at(-k * step)) for k in (2.0, 1.0, 0.5))
+        noise = 4e-15 * max(1.0, *map(abs, (middle, *far, *near))) / step
+        wide = (8.0 * (near[0] - near[1]) - (far[0] - far[1])) / (12.0 * step)
+        slope = (8.0 * (nearest[0] - nearest[1]) - (near[0] - near[1])) / (6.0 * step)
+        bend, half_bend = (abs(a + b - 2.0 * middle) / h for (a, b), h in ((near, step), (nearest, step / 2.0)))
+        doubt = tolerance * abs(slope) / 4.0 + noise
+        if abs(slope - wide) <= doubt and half_bend <= 0.75 * bend + doubt:  # a bend halves with the step, a kink stays
+            return slope, noise
+    raise DataError("the function is not smooth at this point: differences do not settle as the step shrinks; take another")
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def check_cell(cell: Cell, *, seed: int = 0, target: str = "auto", **sizes: int) -> None:
+    """Check all that elman promises about a cell, on random float64 values, at sizes that differ (or at those given).
+
+    The target gives what the interpreter gives, every named value; step by step, in chunks, padded, after a reset and on
+    tokens it gives what the plain sequence gives; the derived gradients are those of central differences, to 1e-6; the
+    graph survives JSON. Raises `CellError`: which cell, which check, which value, how far off.
+
+    >>> from elman import cells
+    >>> check_cell(cells.lstm)
+    """
+    sizes, name = _fitting(cell, sizes), "random values"
+    try:
+        with np.errstate(all="ignore"):
+            problem = _drawn(cell, sizes, seed, target)
+            for name, check in CHECKS.items():  # noqa: B007 (the last one is told)
+                for found, wanted in check(problem):
+                    _agree(found, wanted)
+    except Exception as error:  # a target may fail in any way
+        kind = "" if isinstance(error, CellError) else f"{type(error).__name__}: "
+        raise CellError(f"{cell.name}: {name}: {kind}{error}") from error
+
+
+def _fitting(cell: Cell, given: Mapping[str, int]) -> dict[str, int]:
+    """Sizes at which the equations fit: all different if they can be, else even, equal, or equal and easily divided."""
+    more, refused = iter(MORE_SIZES), []
+    free = {name: SIZES.get(name) or next(more) for name in cell.sizes if name not in given}
+    for sizes in (free, {n: 2 * s for n, s in free.items()}, dict.fromkeys(free, 5), dict.fromkeys(free, 12)):
+        try:
+            cell.graph(**given, **sizes)
+        except CellError as error:
+            refused.append(error)
+        else:
+            return {**given, **sizes}
+    raise refused[0]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A layer with random parameters, and what it is run on."""
+
+    rnn: RNN
+    x: Array  # [B, T, I]
+    state: Arrays  # [B, ...]
+    reset: Array  # [B, T]
+    rng: np.random.Generator
+
+    @property
+    def input(self) -> str:
+        return next(iter(self.rnn.graph.leaves("input")))
+
+    def row(self, b: int) -> Arrays:
+        return {name: value[b] for name, value in self.state.items()}
+
+    def run(self, x: Array, state: Any = None, **asked: Any) -> Arrays:
+        return _named(*self.rnn(x, state, **asked))
+
+    def whole(self) -> Arrays:
+        return self.run(self.x, self.state)
+
+
+def _drawn(cell: Cell, sizes: Mapping[str, Any], seed: int, target: str) -> _Problem:
+    """Random values, the parameters near their first ones; smaller or positive ones if the cell's values would not be finite.
+
+    Raises `CellError` where nothing helps.
+    """
+    rng, rnn = np.random.default_rng(seed), RNN(cell, dtype="float64", seed=seed, target=target, **sizes)
+    first, axes, bad = rnn.parameters, (len(LENGTHS), STEPS), ""
+    shapes = [(*axes, *rnn.graph.nodes[i].shape) for i in rnn.graph.leaves("input").values()]
+    shapes += [(*axes[:1], *rnn.graph.nodes[i].shape) for i in rnn.graph.leaves("state").values()]
+    for scale, rule in ((0.5, np.array), (0.1, np.array), (0.5, np.absolute), (0.1, np.absolute)):
+        rnn.update({n: v + scale * rng.standard_normal(v.shape) / v.shape[-1] ** (v.ndim / 2 - 0.5) for n, v in first.items()})
+        x, *states = (rule(2.0 * scale * rng.standard_normal(shape)) for shape in shapes)
+        state = dict(zip(rnn.graph.leaves("state"), states, strict=True))
+        problem = _Problem(rnn, x, state, rng.random(axes) < 0.2, rng)
+        values = rnn.inspect(x, state, reset=problem.reset) | problem.whole()
+        bad = next((name for name, value in values.items() if not np.isfinite(value).all()), "")
+        if not bad:
+            return problem
+    raise CellError(f"{bad} is not finite, whatever the parameters, the input and the state are")
+
+
+def _named(y: Any, state: Mapping[str, Any]) -> Arrays:
+    return {"the output": np.asarray(y)} | {f"the state {name}": np.asarray(value) for name, value in state.items()}
+
+
+def _agree(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise `CellError` for the first value that lies too far from what is wanted."""
+    for name, right in wanted.items():
+        value = found[name]
+        if value.shape != right.shape:
+            raise CellError(f"{name} is {written(value.shape)}, {written(right.shape)} is wanted")
+        apart = np.absolute(value - right)
+        if apart.size and not apart.max() <= CLOSE * max(1.0, np.absolute(right).max()):
+            place = np.unravel_index(np.argmax(apart), apart.shape)  # the first NaN if there is one
+            where = f"{name} at {tuple(map(int, place))}"
+            raise CellError(f"{where} is {value[place]:.6g}, {right[place]:.6g} is wanted: {apart[place]:.2g} apart")
+
+
+# --- what is checked: pairs of what is found and what is wanted -------------------------------------------------------
+
+Pairs = Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]
+
+
+def _walk(p: _Problem) -> Iterator[tuple[tuple[int, int], Arrays, list[Any]]]:
+    """Every step of every row by the interpreter, from the graph as it was traced: where, the states before, all nodes."""
+    for b in range(len(p.x)):
+        state = p.row(b)
+        for t in range(STEPS):
+            nodes = interpret(p.rnn.graph, {**p.rnn.parameters, p.input: p.x[b, t], **state})
+            yield (b, t), state, nodes
+            state = {name: nodes[index] for name, index in p.rnn.graph.named("state").items()}
+
+
+def _function(p: _Problem) -> Pairs:
+    for place, state, nodes in _walk(p):
+        given = p.rnn.cell.step(p.x[place], *state.values(), **p.rnn.parameters)
+        given = given if isinstance(given, tuple | list) else (given,)
+        last = {name: nodes[index] for name, index in p.rnn.graph.named("state").items()}
+        (y,) = (nodes[index] for index in p.rnn.graph.named("output").values())
+        yield _named(given[0], dict(zip(state, given[len(given) - len(state) :], strict=True))), _named(y, last)
+
+
+def _target(p: _Problem) -> Pairs:
+    graph, found, axes = p.rnn.graph, p.whole(), p.x.shape[:2]
+    values = {name: np.empty((*axes, *graph.nodes[index].shape)) for name, index in graph.values.items()}
+    wanted = {name: np.empty_like(value) for name, value in found.items()}
+    for (b, t), _, nodes in _walk(p):
+        for name, index in graph.values.items():
+            values[name][b, t] = nodes[index]
+        (wanted["the output"][b, t],) = (nodes[index] for index in graph.named("output").values())
+        for name, index in graph.named("state").items():
+            wanted[f"the state {name}"][b] = nodes[index]
+    yield p.rnn.inspect(p.x, p.state), values
+    yield found, wanted
+
+
+def _json(p: _Problem) -> Pairs:
+    again = Graph.from_json(json.loads(json.dumps(p.rnn.graph.to_json())))
+    if again != p.rnn.graph or str(again) != str(p.rnn.graph):
+        raise CellError("the graph that comes back is another")
+    opened = from_graph(again)
+    sizes: dict[str, Any] = {name: size for name, size in p.rnn.sizes.items() if name in opened.sizes}
+    rnn = RNN(opened, dtype="float64", target=p.rnn.target, **sizes)
+    rnn.update(p.rnn.parameters)
+    yield _named(*rnn(p.x, p.state)), p.whole()
+
+
+def _steps(p: _Problem) -> Pairs:
+    state, ys = p.state, []
+    for t in range(STEPS):
+        y, state = p.rnn.step(p.x[:, t], state)
+        ys.append(y)
+    yield _named(np.stack(ys, 1), state), p.whole()
+
+
+def _chunks(p: _Problem) -> Pairs:
+    for cut in (1, 4):
+        first, state = p.rnn(p.x[:, :cut], p.state)
+        second, state = p.rnn(p.x[:, cut:], state)
+        yield _named(np.concatenate((first, second), 1), state), p.whole()
+
+
+def _lengths(p: _Problem) -> Pairs:
+    together = p.run(p.x, p.state, lengths=LENGTHS, reset=p.reset)
+    for b, length in enumerate(LENGTHS):
+        alone = _named(np.zeros_like(together["the output"][b]), p.row(b))
+        if length:
+            short = p.run(p.x[b, :length], p.row(b), reset=p.reset[b, :length])
+            alone["the output"][:length] = short.pop("the output")
+            alone |= short
+        yield {name: value[b] for name, value in together.items()}, alone
+
+
+def _reset(p: _Problem) -> Pairs:
+    first, _ = p.rnn(p.x[:, :2], p.state)
+    second, state = p.rnn(p.x[:, 2:])
+    yield p.run(p.x, p.state, reset=np.arange(STEPS) == 2), _named(np.concatenate((first, second), 1), state)
+
+
+def _tokens(p: _Problem) -> Pairs:
+    tokens, sides = p.rng.integers(p.x.shape[-1], size=p.x.shape[:2]), []
+    dy = p.rng.standard_normal(p.rnn(tokens)[0].shape)
+    for x in (tokens, np.eye(p.x.shape[-1])[tokens]):
+        parameters, _, first = p.rnn.gradients(x, dy, p.state, lengths=LENGTHS, reset=p.reset)
+        gradients = {f"the gradient for {name}": value for name, value in {**parameters, **first}.items()}
+        sides.append(p.run(x, p.state, lengths=LENGTHS, reset=p.reset) | gradients)
+    yield sides[0], sides[1]
+
+
+def _gradients(p: _Problem) -> Pairs:
+    for _ in range(5):
+        try:
+            _check_gradients(p)
+        except DataError:  # a kink; elsewhere there is none
+            p = _drawn(p.rnn.cell, p.rnn.sizes, int(p.rng.integers(2**31)), p.rnn.target)
+        else:
+            return iter(())
+    _check_gradients(p)
+    return iter(())
+
+
+def _check_gradients(p: _Problem) -> None:
+    asked, point = {"lengths": LENGTHS, "reset": p.reset}, {**p.rnn.parameters, p.input: p.x, **p.state}
+    record = p.rnn.record(p.x, p.state, **asked)
+    weights = {name: p.rng.standard_normal(value.shape) for name, value in _named(record.y, record.state).items()}
+    last = {name: weights[f"the state {name}"] for name in p.state}
+    parameters, dx, first = record.gradients(weights["the output"], last)
+
+    def loss(at: Mapping[str, Array]) -> float:
+        p.rnn.update({name: at[name] for name in parameters})
+        outcome = p.run(at[p.input], {name: at[name] for name in p.state}, **asked)
+        return sum(float(np.sum(weights[name] * value)) for name, value in outcome.items())
+
+    check_gradient(loss, {**parameters, p.input: dx, **first}, point)
+
+
+CHECKS: dict[str, Callable[[_Problem], Pairs]] = {
+    "the function on arrays": _function,
+    "the target against the interpreter": _target,
+    "the graph through JSON": _json,
+    "step by step": _steps,
+    "in chunks": _chunks,
+    "a padded batch": _lengths,
+    "after a reset": _reset,
+    "tokens against one-hot vectors": _tokens,
+    "gradients": _gradients,
+}
+
+
+# --- random cells -----------------------------------------------------------------------------------------------------
+
+VECTORS = """
+    {nm1} @ {m1}; {nm1} @ {m1} + {nm2} @ {m1}; {nm1} @ {m1} + {nn1} @ {n1} + {n2}; {m1} @ {mn1}; transpose({mn1}) @ {m1};
+    {n1} + {n2} + {n3}; {n1} - {n2}; {n1} - ({n2} - {n3}); {n1} + {k1}; 1 - {n1}; {k1} - {n1}; -{n1}; {n1} / 3;
+    {n1} * tanh({n2}); sigmoid({n1}) * {n2} + (1 - sigmoid({n1})) * {n3}; {k1} * {n1}; {n1} * {n1} / 4; ({n1} + {n2}) ** 2 / 9;
+    {n1} / (1.5 + {n2} * {n2}); 2.0 / (2.0 + exp(minimum({n1}, 2.0))); {n1} / (1 + sum({m1} * {m1}));
+    tanh({n1}); sigmoid({n1}); relu({n1}); softplus({n1}); softmax({n1}); log_softmax({n1}); sin({n1}); cos({n1});
+    absolute({n1}); exp(-softplus({n1})); exp(minimum({n1}, {k1})); log(1.5 + absolute({n1})); sqrt(0.5 + {n1} * {n1});
+    maximum({n1}, {n2}); maximum({n1}, 0.1); minimum({n1}, {n2}); greater({n1}, {n2}) * {n3};
+    where(greater({n1}, {n2}), {n2}, {n3}); where(greater({n1}, 0.1), {n2}, 0.5); where(greater({k1}, {k2}), {n1}, {n2});
+    concatenate({m1}, {n1})[len({m1}):]; concatenate([{n1}, {m1}, {n2}])[:len({n1})]; concatenate({n1}, {n2})[1:len({n1}) + 1];
+    split({dm1} @ {m1}, 2)[1]; split({dm1} @ {m1}, 2)[0] + {n1}; split(concatenate({n1}, tanh({n2})), 2)[1];
+    split(concatenate({nm1}, {nm2}) @ {m1}, 2)[0]; outer({n1}, {m1}) @ {m2}; ({nm1} + outer({n1}, {m1})) @ {m2};
+    transpose(outer({m1}, {n1})) @ {m2}; {n1} * np.linspace(-1.0, 1.0, len({n1})); np.tanh({n1}) + np.ones(len({n1}))
+"""
+"""Forms of a vector of size n: `{m1}` is a vector of any size m, `{nm1}` a matrix, `{k1}` a number, `{dm1}` of 2 n rows."""
+NUMBERS = """mean({n1}); {n1}[0]; {n1}[-1] * {k1}; {n1} @ {n2} / len({n1}); sum(softmax({n1}) * {n2}); tanh(sum({nm1}));
+    sigmoid({k1}); mean(outer({n1}, {m1})); maximum({k1}, {k2})"""
+MATRICES = """{nm1} / 2 + outer({n1}, {m1}) / 3; tanh({nm1}); {nm1} * sigmoid({k1}); {nm1} - outer({nm1} @ {m1}, softmax({m1}));
+    transpose({mn1}) + {nm1} / 3; maximum({nm1}, outer({n1}, {m1})); concatenate({nm1}, {nm2})[:len({n1})]"""
+NEXT = "tanh({n1}); tanh({n1} + {n2}); {n1} / 2; sigmoid({n1}) * tanh({n2}); {n1} / 2 + tanh({n2}); tanh({ni1} @ x)"
+
+Sizes = tuple[str | int, ...]
+
+
+def random_cell(seed: int) -> Cell:
+    """A cell of random equations over all gates: up to three states of any size, values used often or not at all.
+
+    Its docstring is its source. Values stay moderate; one seed gives one cell, always.
+
+    >>> print(random_cell(3).__doc__)
+    """
+    writer, name = _Writer(np.random.default_rng(seed)), f"random_{seed}"
+    source = writer.source(name)
+    words = {n: f for module in (gates, trace) for n, f in vars(module).items() if callable(f) and n.islower()}
+    space: dict[str, Any] = {**words, "np": np}
+    exec(source, space)  # its own text, of the forms above
+    space[name].__doc__ = source
+    return cell(space[name])
+
+
+class _Writer:
+    """Writes equations line by line; each picks a form, and its operands from what stands above it."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.parameters, self.lines = rng, dict[str, str](), list[str]()
+        self.values: dict[Sizes, list[str]] = {("input",): ["x"]}
+
+    def source(self, name: str) -> str:
+        """The whole function."""
+        shapes: list[Sizes] = [("hidden",), ("memory",), ("hidden",), (3,), ("hidden", "memory")]
+        states = {letter: self.one_of(shapes) for letter in "hcm"[: self.rng.integers(4)]}
+        for state, shape in states.items():
+            self.values.setdefault(shape, []).append(state)
+        for k in range(self.rng.integers(2, 9)):
+            shape = self.one_of([("hidden",), ("hidden",), ("memory",), (3,), (), *states.values()])
+            self.line(f"v{k}", shape, (NUMBERS, VECTORS, MATRICES)[len(shape)])
+        results = [self.following(state, shape) for state, shape in states.items()]
+        if not states or self.rng.random() < 0.4:
+            results.insert(0, self.operand(self.one_of([("hidden",), ("hidden",), ("memory",), (), *states.values()])))
+        declared = ["x=state('input')", *(f"{s}=state({', '.join(map(repr, shape))})" for s, shape in states.items())]
+        declared += ["*"] * bool(self.parameters) + [f"{p}={text}" for p, text in self.parameters.items()]
+        body = [*self.lines, f"return {', '.join(results)}"]
+        return "\n    ".join([f"def {name}({', '.join(declared)}):", *body])
+
+    def one_of(self, options: Sequence[Any]) -> Any:
+        return options[self.rng.integers(len(options))]
+
+    def line(self, name: str, shape: Sizes, forms: str) -> None:
+        """Write `name = form`, its letters standing for the sizes of this shape and one other."""
+        form = self.one_of(forms.split(";")).strip()
+        n = shape[0] if shape else self.one_of(["input", "hidden", "memory"])
+        m = shape[1] if len(shape) == 2 else self.one_of(["input", "hidden", "memory", 3])
+        letters = {"n": (n,), "m": (m,), "k": (), "i": ("input",), "d": (f"2*{n}" if isinstance(n, str) else 2 * n,)}
+        fields = dict.fromkeys(re.findall(r"{(\w+)}", form))
+        operands = {field: self.operand(sum((letters[c] for c in field[:-1]), ())) for field in fields}
+        self.lines.append(f"{name} = {form.format(**operands)}")
+        self.values.setdefault(shape, []).append(name)
+
+    def operand(self, shape: Sizes) -> str:
+        """A value of a shape that is there already, or a new parameter, or a number."""
+        known = self.values.setdefault(shape, [])
+        if known and self.rng.random() < 0.8:
+            return str(self.one_of(known))
+        if not shape:
+            return f"{self.rng.uniform(-1, 1):.2f}"
+        name = f"{'bw'[len(shape) - 1]}{len(self.parameters)}"
+        self.parameters[name] = f"{('bias', 'weight')[len(shape) - 1]}({', '.join(map(repr, shape))})"
+        known.append(name)
+        return name
+
+    def following(self, state: str, shape: Sizes) -> str:
+        """The new state: an equation, the state as it is, or a parameter."""
+        if self.rng.random() < 0.15:
+            return self.one_of([state, self.operand(shape)])
+        name = self.one_of([state, f"{state}_new"])
+        self.line(name, shape, NEXT if len(shape) == 1 else MATRICES)
+        return name
