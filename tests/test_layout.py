@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
     "errors", "shapes", "gates", "graph", "values", "trace", "replay", "cells", "passes", "targets", "program", "checks",
-    "state", "rnn", "corpus", "subwords", "text", "sampling", "scoring", "io", "model", "files", "optim", "train", "viz", "testing", "cli",
+    "state", "rnn", "corpus", "subwords", "text", "sampling", "scoring", "io", "model", "files", "optim", "train", "viz",
+    "testing", "cli",
 )  # fmt: skip
 """Every file or folder imports only what stands before it; a folder may also import within itself."""
 

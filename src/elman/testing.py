@@ -329,7 +329,7 @@ VECTORS = """
     tanh({n1}); sigmoid({n1}); relu({n1}); softplus({n1}); softmax({n1}); log_softmax({n1}); sin({n1}); cos({n1});
     absolute({n1}); exp(-softplus({n1})); exp(minimum({n1}, {k1})); log(1.5 + absolute({n1})); sqrt(0.5 + {n1} * {n1});
     maximum({n1}, {n2}); maximum({n1}, 0.1); minimum({n1}, {n2}); greater({n1}, {n2}) * {n3};
-    where(greater({n1}, {n2}), {n2}, {n3}); where(greater({n1}, 0.1), {n2}, 0.5); where(greater({k1}, {k2}), {n1}, {n2});
+    where(greater({n1}, {n2}), {n2}, {n3}); where(greater({n1}, 0.1), 1.0, -0.5); where(greater({n1}, 0.1), {n2}, 0.5); where(greater({k1}, {k2}), {n1}, {n2});
     concatenate({m1}, {n1})[len({m1}):]; concatenate([{n1}, {m1}, {n2}])[:len({n1})]; concatenate({n1}, {n2})[1:len({n1}) + 1];
     split({dm1} @ {m1}, 2)[1]; split({dm1} @ {m1}, 2)[0] + {n1}; split(concatenate({n1}, tanh({n2})), 2)[1];
     split(concatenate({nm1}, {nm2}) @ {m1}, 2)[0]; outer({n1}, {m1}) @ {m2}; ({nm1} + outer({n1}, {m1})) @ {m2};

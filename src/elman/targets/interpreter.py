@@ -45,7 +45,8 @@ class Interpreter:
         sums = self._zeros(graph.named("sum"), ())
         for t in range(steps)[:: -1 if backwards else 1]:
             for b in range(batch):
-                leaves = shared | {n: x[t, b] for n, x in inputs.items()} | {n: s[b] for n, s in states.items()}
+                before = {n: s[b].copy() for n, s in states.items()}  # a value may be a state itself, which changes below
+                leaves = shared | {n: x[t, b] for n, x in inputs.items()} | before
                 values = interpret(graph, leaves, self.dtype)
                 for name, node in graph.named("output").items():
                     outputs[name][t, b] = values[node]

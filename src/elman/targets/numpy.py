@@ -273,7 +273,7 @@ class _Emitter:
         """An input as it is written in the word of a gate."""
         source = self.graph.nodes[index]
         if source.gate == "constant":
-            return Word(self.constant(index), 9 if source.shape or source.settings["value"] >= 0 else 3)
+            return Word(self.constant(index), 9 if source.shape or source.settings["value"] >= 0 else 3, not source.shape)
         if source.gate != "expand" or index in texts:
             return texts[index]
         number = source.inputs[0]

@@ -34,6 +34,8 @@ class Word:
 
     text: str
     binds: int = 9
+    number: bool = False
+    """A number of Python, which takes the floating type of what it meets."""
 
     def tight(self, binds: int) -> str:
         """The text, in brackets where it binds less tightly than asked."""
@@ -67,6 +69,11 @@ def _same(w: Sequence[Word], *_: Any) -> Word:
 
 def _greater(w: Sequence[Word], node: Node, shared: Any, shapes: Any, dtype: Any) -> Word:
     return Word(f"np.greater({w[0].text}, {w[1].text}).astype(np.{dtype})")
+
+
+def _where(w: Sequence[Word], node: Node, shared: Any, shapes: Any, dtype: Any) -> Word:
+    first = f"np.{dtype}({w[1].text})" if w[1].number and w[2].number else w[1].text
+    return Word(f"np.where({w[0].text}, {first}, {w[2].text})")
 
 
 def _product(w: Sequence[Word], node: Node, shared: Sequence[bool], shapes: Any, dtype: Any) -> Word:
@@ -142,7 +149,7 @@ WORDS: dict[str, Write] = {
     "maximum": _call("np.maximum"),
     "minimum": _call("np.minimum"),
     "greater": _greater,
-    "where": _call("np.where"),
+    "where": _where,
     "detach": _same,
     "sigmoid": _call("sigmoid"),
     "tanh": _call("np.tanh"),
