@@ -62,10 +62,11 @@ def picture(text: str = TEXT) -> str:
         [sys.executable, "-m", "elman", "predict", text], env=here, capture_output=True, encoding="utf-8", check=True
     )
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(Text.from_ansi(done.stdout.rstrip()), soft_wrap=True, end="")
+    console.print(Text.from_ansi(done.stdout.rstrip()), end="")
     title = f'elman predict "{text}"'
     drawn = console.export_svg(title=title, theme=THEME, code_format=SVG, font_aspect_ratio=0.602, unique_id="elman")
-    return "\n".join(line.strip() for line in drawn.splitlines()) + "\n"
+    lines = drawn.replace("</text>", "</text>\n").splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip()) + "\n"
 
 
 def words_of(svg: str) -> str:

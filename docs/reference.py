@@ -243,7 +243,7 @@ def main() -> None:
         found += 1
         name = path.relative_to(ROOT)
         if given.check:
-            print(difference(old, new, str(name)))
+            print(name if path == PICTURE else difference(old, new, str(name)))
         else:
             path.write_text(new, encoding="utf-8")
             print(f"wrote {name}")

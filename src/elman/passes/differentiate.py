@@ -126,7 +126,9 @@ class _Reverse:
 
     def _kept_name(self, index: int) -> str:
         node = self.graph.nodes[index]
-        return node.name if node.gate in ("input", "token") else f"kept_{index}"
+        taken = {other.name for other in (*self.graph.nodes, *self.graph.results)}
+        free = (f"kept_{index}" + "_" * k for k in range(len(taken) + 1))
+        return node.name if node.gate in ("input", "token") else next(name for name in free if name not in taken)
 
     def _results(self) -> Iterable[Result]:
         for index, node in enumerate(self.graph.nodes):
