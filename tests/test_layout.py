@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
-    "errors", "shapes", "gates", "graph", "values", "trace", "replay", "cells", "passes", "targets", "program", "checks",
+    "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells", "passes", "targets", "program", "checks",
     "state", "rnn", "corpus", "subwords", "text", "sampling", "scoring", "io", "model", "files", "optim", "train", "viz",
     "testing", "cli",
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Recurrent networks from their equations: run forward, differentiated, trained and saved."""
 
 from elman import cells
+from elman.declare import bias, state, weight
 from elman.errors import (
     CellError,
     DataError,
@@ -49,8 +50,9 @@ from elman.replay import from_graph
 from elman.rnn import RNN, Gradients, Record
 from elman.sampling import Sampling
 from elman.state import State
+from elman.testing import check_cell
 from elman.text import Vocabulary
-from elman.trace import Cell, bias, cell, state, weight
+from elman.trace import Cell, cell
 
 __version__ = "0.1.0"
 
@@ -85,6 +87,7 @@ __all__ = [
     "bias",
     "cell",
     "cells",
+    "check_cell",
     "concatenate",
     "cos",
     "exp",

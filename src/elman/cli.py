@@ -1,16 +1,13 @@
 """The command `elman`: predict, train, generate, show. It reads, calls the library and prints; nothing is decided here."""
 
-import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import numpy as np
 import typer
 
 from elman import __version__
@@ -24,7 +21,6 @@ from elman.text import KINDS, Vocabulary
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from elman.train import Progress
 
 app = typer.Typer(
     help="Recurrent networks from their equations.",
@@ -88,6 +84,7 @@ def train(
 ) -> None:
     """Learn a model from text. Ctrl-C stops and saves what is learnt."""
     from elman import train as training
+    from elman.viz import progress
 
     settings = training.Settings(length=length, batch=batch, steps=steps, rate=rate, clip=clip, seed=seed)
     if layers != 1:
@@ -99,14 +96,14 @@ def train(
         console.print(f"skipped {path}: no UTF-8 text", highlight=False, soft_wrap=True)
     symbols = Vocabulary.of_kind(vocabulary, corpus.text, size)
     tokens, held = training.split(symbols.encode(corpus.text), validation)
-    net = Model(len(symbols), hidden, truncate or length, named(cell), seed, vocabulary=symbols)
+    net = Model(len(symbols), hidden, length if truncate is None else truncate, named(cell), seed, vocabulary=symbols)
     per_symbol = len(corpus.text) / (len(tokens) + len(held))
     unit = "byte" if vocabulary == "bytes" else "character"
     console.print(
         f"{len(corpus.files)} files, {len(tokens):,} symbols to learn from, {len(held):,} for validation; {net!r}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    done = _train(console, net, training.train(net, tokens, settings), steps, per_symbol, sample_every)
+    done = progress.follow(console, net, training.train(net, tokens, settings), steps, per_symbol, sample_every)
     net.training = training.facts(settings, cell=cell, files=len(corpus.files), symbols=len(tokens), updates=done)
     if len(held) > 1:
         bits = training.evaluate(net, held) / per_symbol
@@ -288,57 +285,6 @@ def _check_output(output: Path) -> None:
         raise ModelFileError(f"{output}: the folder {output.parent} does not exist")
     if not os.access(output.absolute().parent, os.W_OK):
         raise ModelFileError(f"{output}: the folder {output.parent} cannot be written")
-
-
-def _train(
-    console: "Console", net: Model, updates: Iterator["Progress"], steps: int, per_symbol: float, sample_every: int
-) -> int:
-    """Follow the updates with a live bar (lines where it is no terminal); returns how many were done."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    done, smooth = 0, float("nan")
-    columns = BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
-    bar = Progress(*columns, console=console)
-    with _interruptible(), bar if console.is_terminal else contextlib.nullcontext():
-        task = bar.add_task("", total=steps)
-        try:
-            for now in updates:
-                done = now.step
-                smooth = now.bits if np.isnan(smooth) else 0.98 * smooth + 0.02 * now.bits
-                rate = now.symbols / max(now.seconds, 1e-9)
-                text = f"{smooth / per_symbol:.3f} bits  {rate:,.0f} symbols/s"
-                bar.update(task, completed=done, description=text)
-                if not console.is_terminal and (done % 100 == 0 or done in (1, steps)):
-                    left = (steps - done) * now.seconds / done
-                    console.print(f"{done:>6}/{steps} {text}  {left:,.0f} s left", highlight=False, soft_wrap=True)
-                if sample_every and done % sample_every == 0 and done < steps:
-                    console.print(_sample(net), markup=False, highlight=False, style="dim", soft_wrap=True)
-        except KeyboardInterrupt:
-            console.print(f"stopped after {done} of {steps} updates", highlight=False)
-    return done
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let a polite end (SIGTERM) stop the training as Ctrl-C does."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _sample(net: Model) -> str:
-    """One line of what the model writes by now."""
-    vocabulary = _vocabulary(net)
-    start = vocabulary.encode(" ")
-    drawn = list(net.sample(start, 70, temperature=0.7, seed=1))
-    text: str = json.dumps(vocabulary.decode(np.array(drawn)), ensure_ascii=False)
-    return f"  {text}"
 
 
 def _symbols(vocabulary: Vocabulary, width: int) -> str:

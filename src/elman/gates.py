@@ -61,7 +61,7 @@ class Elementwise(Gate):
 
     elementwise = True
 
-    def shape(self, *shapes: Shape, **attributes: Any) -> Shape:
+    def shape(self, *shapes: Shape) -> Shape:
         """All shapes must be equal."""
         for position, shape in enumerate(shapes):
             if shape != shapes[0]:
@@ -329,7 +329,7 @@ class Cosine(Elementwise):
 class _Whole(Gate):
     """A gate over all elements of a vector that gives a vector of the same size."""
 
-    def shape(self, x: Shape, **attributes: Any) -> Shape:
+    def shape(self, x: Shape) -> Shape:
         """A vector in, a vector out."""
         if len(x) != 1:
             raise ShapeError(f"{{0}} is {written(x)}, a vector is wanted")

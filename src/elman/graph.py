@@ -20,37 +20,9 @@ import numpy as np
 
 from elman.errors import GraphError, ShapeError
 from elman.gates import GATES
+from elman.nodes import LEAVES, ROLES, Attributes, Node, Result
+from elman.notation import expressions, notation, printed
 from elman.shapes import Shape, Size, written
-
-LEAVES = ("input", "token", "state", "parameter", "constant")
-ROLES = ("output", "state", "sum")
-
-Attributes = tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One gate in use: `name = gate(inputs)`, with the shape that it gives."""
-
-    gate: str
-    inputs: tuple[int, ...]
-    shape: Shape
-    attributes: Attributes = ()
-    name: str = ""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The attributes as keyword arguments of the gate's rules."""
-        return dict(self.attributes)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a graph gives back: an output of every step, a new state, or a sum over all steps and examples."""
-
-    name: str
-    role: str
-    node: int
 
 
 @dataclass(frozen=True)
@@ -113,7 +85,7 @@ class Graph:
         return {s.name: int(s) for node in self.nodes for s in node.shape if isinstance(s, Size) and s.name}
 
     def __str__(self) -> str:
-        return _printed(self)
+        return printed(self)
 
     def to_json(self) -> dict[str, Any]:
         """The graph as plain data for JSON; `Graph.from_json` reads it back."""
@@ -233,6 +205,8 @@ def without_dead(graph: Graph) -> Graph:
 
 
 def _check(graph: Graph) -> None:
+    if not graph.name.isidentifier():  # it stands in emitted source, so nothing else may pass
+        raise GraphError(f"{graph.name!r} is not a name for a graph; letters, digits and _ are")
     for index, node in enumerate(graph.nodes):
         where = f"{graph.name}: node {index} ({node.gate})"
         if node.gate not in GATES and node.gate not in LEAVES:
@@ -283,75 +257,6 @@ def _check_results(graph: Graph) -> None:
         raise GraphError(f"{graph.name}: states {', '.join(sorted(missing))} get no new value")
 
 
-# --- printing ---------------------------------------------------------------------------------------------------------
-
-
-def expressions(nodes: Sequence[Node]) -> list[str]:
-    """Text of every node where it is used: its name, or its expression in brackets if it has none."""
-    texts: list[str] = []
-    for node in nodes:
-        if node.gate == "state":
-            texts.append(f"{node.name}<t-1>")
-        elif node.gate == "constant":
-            value = node.settings["value"]
-            texts.append(f"{value:g}" if isinstance(value, float) else f"constant{written(node.shape)}")
-        else:
-            texts.append(node.name or notation(nodes, node, texts))
-    return texts
-
-
-def notation(nodes: Sequence[Node], node: Node, texts: Sequence[str]) -> str:
-    """A gate as it is written, with the texts of its inputs, bracketed where they bind less tightly."""
-    row, operands = GATES[node.gate], []
-    for position, source in enumerate(node.inputs):
-        inner = nodes[source]
-        while inner.gate == "expand":  # printed as nothing, so what it expands decides the brackets
-            inner = nodes[inner.inputs[0]]
-        loose = not inner.name and inner.gate in GATES and GATES[inner.gate].binds < row.binds + (position > 0)
-        operands.append(f"({texts[source]})" if loose and row.binds < 9 else texts[source])
-    if node.gate == "expand":
-        return operands[0]
-    return row.notation.format(*operands, all=", ".join(operands), **node.settings)
-
-
-def _printed(graph: Graph) -> str:
-    texts = expressions(graph.nodes)
-    taken = {node.name for node in graph.nodes if node.name}
-    for index, node in enumerate(graph.nodes):  # what is used twice gets a line and a number of its own
-        if not node.name and node.gate in GATES and len(graph.uses[index]) > 1 and node.gate != "expand":
-            texts[index] = next(n for k in range(index, index + len(taken) + 1) if (n := f"v{k}") not in taken)
-    lines, body = [graph.name], []
-    for gate in LEAVES[:-1]:
-        by_shape: dict[str, list[str]] = {}
-        for name, index in graph.leaves(gate).items():
-            by_shape.setdefault(written(graph.nodes[index].shape), []).append(name)
-        lines += [f"  {gate:9} {', '.join(names)} {shape}" for shape, names in by_shape.items()]
-    for index, node in enumerate(graph.nodes):
-        if node.gate not in GATES or node.gate == "expand":
-            continue
-        if not node.name and not texts[index].startswith("v"):
-            texts[index] = notation(graph.nodes, node, texts)
-        if node.name or len(graph.uses[index]) > 1:
-            body.append((node.name or texts[index], notation(graph.nodes, node, texts), written(node.shape)))
-    return "\n".join(lines + _columns(body) + _returned(graph, texts))
-
-
-def _columns(body: Sequence[tuple[str, str, str]]) -> list[str]:
-    left = max((len(name) for name, _, _ in body), default=0)
-    middle = min(max((len(text) for _, text, _ in body), default=0), 60)
-    return [f"  {name:{left}} = {text:{middle}}  {shape}" for name, text, shape in body]
-
-
-def _returned(graph: Graph, texts: Sequence[str]) -> list[str]:
-    groups = []
-    for role in ROLES:
-        named = graph.named(role)
-        if named:
-            entries = [name if texts[i] == name else f"{name} = {texts[i]}" for name, i in named.items()]
-            groups.append(f"  -> {role} {', '.join(entries)}")
-    return groups
-
-
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
@@ -370,7 +275,9 @@ def _plain(value: Any) -> Any:
 
 
 def _add_from_json(builder: Builder, entry: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    gate, name = str(entry["gate"]), str(entry.get("name", ""))
+    gate, name = entry["gate"], entry.get("name", "")
+    if not isinstance(gate, str) or not isinstance(name, str):
+        raise GraphError(f"node {len(builder.nodes)}: gate {gate!r} and name {name!r} must be text")
     attributes = entry.get("attributes", {})
     if gate == "constant":
         value = np.asarray(json.loads(json.dumps(attributes["value"])), np.float64)

@@ -1,4 +1,7 @@
-"""Model: tokens -> a recurrent layer -> a read-out; forward propagation, loss, gradients, prediction, generation."""
+"""Model: tokens -> a recurrent layer -> a read-out; forward propagation, loss, gradients, prediction, generation.
+
+Longer than the guide for a file: it is one class, and half of it says what goes in and comes out.
+"""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -6,19 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from elman.declare import Declared
+from elman.errors import GraphError
 from elman.gates import GATES
-from elman.graph import LEAVES, Graph, Node
+from elman.graph import Graph
+from elman.nodes import LEAVES, Node
 from elman.shapes import Size
-from elman.trace import Cell, Declared
+from elman.trace import Cell
 from elman.values import Value
+
+OF_PASSES = ("total", "detach", "token", "lookup", "scatter", "one_hot", "cross_entropy")
+"""Gates that no equation can write."""
 
 
 def from_graph(graph: Graph) -> Cell:
     """A cell whose equations are those of a graph: what a model file is opened with, without its Python.
 
-    It has the names, states and parameters of the graph, and takes other sizes where the equations do.
+    It has the names, states and parameters of the graph, and takes other sizes where the equations do. Raises `GraphError`
+    for a graph that is no cell.
     """
-    positional = [*graph.leaves("input"), *graph.leaves("token"), *graph.leaves("state")]
+    _check_equations(graph)
+    positional = [*graph.leaves("input"), *graph.leaves("state")]
     outputs = [result for result in graph.results if result.role == "output"]
     states = [result for result in graph.results if result.role == "state"]
     returned = states if states and states[0].node == outputs[0].node else outputs + states
@@ -30,6 +38,16 @@ def from_graph(graph: Graph) -> Cell:
     function.__signature__ = _signature(graph)  # type: ignore[attr-defined]
     function.__doc__ = graph.notes
     return Cell(function, name=graph.name)
+
+
+def _check_equations(graph: Graph) -> None:
+    """A cell has one input and one output, and none of the gates that only passes put in."""
+    inputs, outputs = graph.leaves("input"), graph.named("output")
+    if len(inputs) != 1 or len(outputs) != 1 or graph.named("sum"):
+        raise GraphError(f"{graph.name}: {len(inputs)} inputs and {len(outputs)} outputs; a cell has one of each")
+    foreign = [node.gate for node in graph.nodes if node.gate in OF_PASSES]
+    if foreign:
+        raise GraphError(f"{graph.name}: the gate {foreign[0]} does not stand in equations")
 
 
 def _replayed(graph: Graph, given: Mapping[str, Any]) -> list[Any]:
@@ -68,7 +86,7 @@ def _constant(node: Node, like: Any) -> Any:
 def _signature(graph: Graph) -> inspect.Signature:
     """The signature that a function with these equations would have."""
     arguments = []
-    for gate in ("input", "token", "state", "parameter"):
+    for gate in ("input", "state", "parameter"):
         for name, index in graph.leaves(gate).items():
             shape = tuple(s.name if isinstance(s, Size) and s.name else int(s) for s in graph.nodes[index].shape)
             kind = gate if gate != "parameter" else "weight" if len(shape) == 2 else "bias"

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from elman.errors import SettingError
-from elman.graph import Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import Result
 
 TARGET = "target_token"
 

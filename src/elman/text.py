@@ -122,7 +122,8 @@ class Vocabulary:
             return cls.bytes()
         if kind == "characters":
             return cls.characters(text, size)
-        return cls.words(text, size or 8000) if kind == "words" else cls.subwords(text, size or 2048)
+        size = {"words": 8000, "subwords": 2048}[kind] if size is None else size
+        return cls.words(text, size) if kind == "words" else cls.subwords(text, size)
 
     @classmethod
     def _merged(cls, merges: object) -> Vocabulary:

@@ -4,58 +4,17 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 
+from elman.declare import read_signature
 from elman.errors import CellError, SettingError, ShapeError
 from elman.gates import GATES
-from elman.graph import LEAVES, Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import LEAVES, Result
 from elman.shapes import resolve, size_names, written
 from elman.values import Value
-
-Init = str | float | Callable[..., Any]
-INITS = ("uniform", "zeros", "ones", "orthogonal")
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What a default in the signature of a cell declares: a parameter or a state, its sizes by name, its first value."""
-
-    kind: str
-    shape: tuple[str | int, ...]
-    init: Init = "zeros"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.init, str) and self.init not in INITS:
-            raise SettingError(f"{self.kind}: init {self.init!r} is unknown; it is a number, or one of {', '.join(INITS)}")
-        for entry in self.shape:
-            factor, times, name = str(entry).rpartition("*") if isinstance(entry, str) else ("", "", "size")
-            good = name.strip().isidentifier() and (factor.strip().isdigit() if times else True)
-            if not good or isinstance(entry, bool) or (isinstance(entry, int) and entry < 1):
-                raise SettingError(f"{self.kind}: {entry!r} is not a size; it is a name, 'k*name', or an integer from 1")
-
-
-def weight(rows: str | int, columns: str | int, *, init: Init = "uniform") -> Any:
-    """Declare a weight matrix `[rows, columns]`, as textbooks print it: (out, in).
-
-    Sizes are names ("hidden", "4*hidden") or integers. `init` is "uniform" (between +-sqrt(1/columns)), "zeros", "ones",
-    "orthogonal", a number, or a function `(rng, shape) -> array`. Raises `SettingError` for another.
-    """
-    return Declared("weight", (rows, columns), init)
-
-
-def bias(size: str | int, *, init: Init = "zeros") -> Any:
-    """Declare a vector of parameters `[size]`; `init` as for `weight`. Raises `SettingError` for another."""
-    return Declared("bias", (size,), init)
-
-
-def state(*shape: str | int) -> Any:
-    """Declare the shape of a state: `h=state("output")` for a vector, two sizes for a matrix; without it, "hidden"."""
-    if len(shape) not in (1, 2):
-        raise SettingError(f"state: {len(shape)} sizes given; a state is a vector (one size) or a matrix (two)")
-    return Declared("state", shape)
 
 
 class Cell:
@@ -66,10 +25,14 @@ class Cell:
 
     def __init__(self, function: Callable[..., Any], *, name: str = "") -> None:
         self.function = function
-        self.name: str = name or function.__name__
+        self.name: str = name or getattr(function, "__name__", "")
+        if not self.name.isidentifier():
+            if name:
+                raise SettingError(f"cell: {name!r} is not a name; letters, digits and _ are")
+            self.name = "cell"  # a lambda, a partial function
         self.__name__, self.__doc__ = self.name, function.__doc__
         self.__wrapped__ = function
-        self.input, self.states, self.parameters = _signature(self.name, function)
+        self.input, self.states, self.parameters = read_signature(self.name, function)
         self._graphs: dict[tuple[Any, ...], Graph] = {}
 
     def __repr__(self) -> str:
@@ -136,40 +99,6 @@ def cell(function: Callable[..., Any] | None = None, *, name: str = "") -> Cell 
 
 
 # --- signature and sizes ----------------------------------------------------------------------------------------------
-
-
-def _signature(name: str, function: Callable[..., Any]) -> tuple[Declared, dict[str, Declared], dict[str, Declared]]:
-    positional: dict[str, Any] = {}
-    parameters: dict[str, Declared] = {}
-    for argument in inspect.signature(function).parameters.values():
-        if argument.kind is argument.KEYWORD_ONLY:
-            if not isinstance(argument.default, Declared) or argument.default.kind == "state":
-                fix = f"{argument.name}=weight(rows, columns) or {argument.name}=bias(size)"
-                raise CellError(f"{name}: parameter {argument.name} is not declared; write {fix}")
-            parameters[argument.name] = argument.default
-        elif argument.kind in (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD):
-            if argument.default is not argument.empty and not isinstance(argument.default, Declared):
-                raise CellError(
-                    f"{name}: {argument.name}={argument.default!r} declares nothing; write {argument.name}=state(size)"
-                )
-            if isinstance(argument.default, Declared) and argument.default.kind in ("weight", "bias"):
-                raise CellError(f"{name}: parameter {argument.name} must be keyword-only; put a * before the parameters")
-            positional[argument.name] = argument.default
-        else:
-            raise CellError(f"{name}: *{argument.name} is not allowed; name every input, state and parameter")
-    if not positional:
-        raise CellError(f"{name}: a cell needs an input, its first positional argument")
-    declared = [d if isinstance(d, Declared) else None for d in positional.values()]
-    states = {n: d or Declared("state", ("hidden",)) for n, d in zip(positional, declared, strict=True)}
-    input_name = next(iter(positional))
-    states.pop(input_name)
-    return declared[0] or Declared("input", (_input_size(states, parameters),)), states, parameters
-
-
-def _input_size(states: Mapping[str, Declared], parameters: Mapping[str, Declared]) -> str:
-    """The input is of size "input"; only a map whose parameters speak of "hidden" alone reads a hidden vector."""
-    names = {name for entry in parameters.values() for name in size_names(entry.shape)}
-    return "hidden" if not states and "hidden" in names and "input" not in names else "input"
 
 
 def _checked_sizes(cell: Cell, sizes: Mapping[str, Any]) -> dict[str, int]:

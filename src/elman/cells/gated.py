@@ -2,8 +2,9 @@
 
 # mypy: disable-error-code="no-untyped-def"
 
+from elman.declare import bias, weight
 from elman.gates import sigmoid, tanh
-from elman.trace import bias, cell, weight
+from elman.trace import cell
 
 
 @cell

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from elman.declare import bias, weight
 from elman.gates import softmax, tanh
-from elman.trace import Cell, bias, cell, weight
+from elman.trace import Cell, cell
 
 Activation = Callable[[Any], Any]
 

@@ -5,7 +5,8 @@ Because these are gates like any other, every target runs them and every gradien
 
 from collections.abc import Callable
 
-from elman.graph import LEAVES, Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import LEAVES, Result
 
 LIVE, RESET, CUT = "step_is_live", "step_is_reset", "step_is_cut"
 """Names of the inputs that these passes add: one truth value for every step and example."""

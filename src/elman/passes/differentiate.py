@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from elman.gates import GATES
-from elman.graph import LEAVES, Builder, Graph, Result, without_dead
+from elman.graph import Builder, Graph, without_dead
+from elman.nodes import LEAVES, Result
 from elman.passes.dependence import dependence
 from elman.shapes import Shape
 from elman.values import Value
@@ -126,7 +127,7 @@ class _Reverse:
 
     def _kept_name(self, index: int) -> str:
         node = self.graph.nodes[index]
-        taken = {other.name for other in (*self.graph.nodes, *self.graph.results)}
+        taken = {other.name for other in self.graph.nodes} | {result.name for result in self.graph.results}
         free = (f"kept_{index}" + "_" * k for k in range(len(taken) + 1))
         return node.name if node.gate in ("input", "token") else next(name for name in free if name not in taken)
 

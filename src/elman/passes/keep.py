@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from elman.errors import SettingError
-from elman.graph import Graph, Result
+from elman.graph import Graph
+from elman.nodes import Result
 
 
 def keep(graph: Graph, names: Iterable[str]) -> Graph:

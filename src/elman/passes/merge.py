@@ -3,7 +3,8 @@
 The stacked weights are shared, so they are put together once for all steps, and slices of the result are views.
 """
 
-from elman.graph import Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import Result
 from elman.passes.dependence import dependence
 
 

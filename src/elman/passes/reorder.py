@@ -3,7 +3,8 @@
 `wax @ x + waa @ a + ba` becomes `(ba + wax @ x) + waa @ a`: one addition a step instead of two.
 """
 
-from elman.graph import Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import Result
 from elman.passes.dependence import dependence
 
 

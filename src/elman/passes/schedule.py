@@ -12,7 +12,8 @@ A loop that holds less runs faster: this is where a cell's input products become
 from dataclasses import dataclass
 from functools import cached_property
 
-from elman.graph import LEAVES, Graph
+from elman.graph import Graph
+from elman.nodes import LEAVES
 from elman.passes.dependence import Dependence, dependence
 
 PHASES = ("prepare", "before", "loop", "after", "finish")

@@ -1,7 +1,8 @@
 """A token input: the one-hot vector is never made, a product with it is a look-up of one column."""
 
 from elman.errors import CellError
-from elman.graph import Builder, Graph, Result
+from elman.graph import Builder, Graph
+from elman.nodes import Result
 
 
 def tokenise(graph: Graph) -> Graph:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman.gates import GATES, Array, log_softmax, softmax
-from elman.graph import Node
+from elman.nodes import Node
 from elman.shapes import Shape
 
 __all__ = [
