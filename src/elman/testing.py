@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elman import gates, trace
+from elman import declare, gates, trace
 from elman.errors import CellError, DataError
 from elman.gates import Array
 from elman.graph import Graph
@@ -349,7 +349,7 @@ def random_cell(seed: int) -> Cell:
     """
     writer, name = _Writer(np.random.default_rng(seed)), f"random_{seed}"
     source = writer.source(name)
-    words = {n: f for module in (gates, trace) for n, f in vars(module).items() if callable(f) and n.islower()}
+    words = {n: f for module in (declare, gates, trace) for n, f in vars(module).items() if callable(f) and n.islower()}
     space: dict[str, Any] = {**words, "np": np}
     exec(source, space)  # its own text, of the forms above
     space[name].__doc__ = source
