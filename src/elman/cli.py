@@ -1,26 +1,31 @@
 """The command `elman`: predict, train, generate, show. It reads, calls the library and prints; nothing is decided here."""
 
+import io
 import json
 import os
 import signal
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from elman import __version__
 from elman.cells import CELLS, named
-from elman.corpus import read_bytes, read_corpus, read_text
-from elman.errors import ElmanError, ModelFileError, SettingError, TextError
+from elman.corpus import decoded, read_bytes, read_corpus, read_text
+from elman.errors import DataError, ElmanError, ModelFileError, SettingError, TextError
 from elman.files import load
+from elman.io import safetensors
 from elman.model import Model
 from elman.text import KINDS, Vocabulary
+from elman.viz import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+SKIPPED = 10
+"""How many of the files that were passed over are named."""
 
 app = typer.Typer(
     help="Recurrent networks from their equations.",
@@ -51,15 +56,15 @@ def predict(
     vocabulary = _vocabulary(net)
     content = _content(text, file, as_bytes=vocabulary.kind == "bytes")
     tokens = vocabulary.encode(content)
-    probabilities = net.forward_propagation(tokens).probabilities
-    rows = list(terminal.positions(vocabulary, tokens, probabilities, top))
+    rows = terminal.positions(net, vocabulary, tokens, top)
     if as_json:
+        escaped = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row, ensure_ascii=escaped))
         return
     console = _console()
-    terminal.table(console, vocabulary, iter(rows))
-    console.print(_summary(rows, content, vocabulary), soft_wrap=True, highlight=False)
+    bits = terminal.table(console, vocabulary, tokens, rows)
+    console.print(_summary(bits, int(tokens[0]), content, vocabulary))
 
 
 @app.command()
@@ -87,31 +92,43 @@ def train(
     from elman.viz import progress
 
     settings = training.Settings(length=length, batch=batch, steps=steps, rate=rate, clip=clip, seed=seed)
+    equations = named(cell)
     if layers != 1:
         raise SettingError(f"--layers {layers}: models have one layer so far")
-    _check_output(output)
+    if sample_every < 0:
+        raise SettingError(f"--sample-every {sample_every} must be 0 or more")
+    if size is not None and vocabulary == "bytes":
+        raise SettingError(f"--size {size}: bytes are 256 symbols; leave it out, or take another vocabulary")
+    safetensors.check_writable(output)
     corpus = read_corpus(files, as_bytes=vocabulary == "bytes", suffixes=tuple(suffix or ()))
     console = _console()
-    for path in corpus.skipped:
-        console.print(f"skipped {path}: no UTF-8 text", highlight=False, soft_wrap=True)
+    for path in corpus.skipped[:SKIPPED]:
+        console.print(f"skipped {plain(str(path))}: no {'readable file' if vocabulary == 'bytes' else 'UTF-8 text'}")
+    if len(corpus.skipped) > SKIPPED:
+        console.print(f"skipped {len(corpus.skipped) - SKIPPED:,} more")
     symbols = Vocabulary.of_kind(vocabulary, corpus.text, size)
     tokens, held = training.split(symbols.encode(corpus.text), validation)
-    net = Model(len(symbols), hidden, length if truncate is None else truncate, named(cell), seed, vocabulary=symbols)
+    net = Model(len(symbols), hidden, length if truncate is None else truncate, equations, seed, vocabulary=symbols)
     per_symbol = len(corpus.text) / (len(tokens) + len(held))
     unit = "byte" if vocabulary == "bytes" else "character"
-    console.print(
-        f"{len(corpus.files)} files, {len(tokens):,} symbols to learn from, {len(held):,} for validation; {net!r}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    done = progress.follow(console, net, training.train(net, tokens, settings), steps, per_symbol, sample_every)
+    console.print(f"{net!r} on the text of {len(corpus.files):,} file{'s' * (len(corpus.files) != 1)}")
+    console.print(f"{len(tokens):,} symbols to learn from, {len(held):,} for validation")
+    updates = training.train(net, tokens, settings)
+    try:
+        done = progress.follow(console, net, updates, steps, f"bits/{unit}", per_symbol, sample_every)
+    except DataError as error:
+        raise DataError(f"{error}; nothing is saved") from error
     net.training = training.facts(settings, cell=cell, files=len(corpus.files), symbols=len(tokens), updates=done)
+    net.save(output)  # before it is measured: what comes now, a second Ctrl-C or a closed pipe, loses nothing
+    if done < steps:
+        console.print(f"stopped after {done:,} of {steps:,} updates")
     if len(held) > 1:
         bits = training.evaluate(net, held) / per_symbol
         bigram = training.bigram_bits(tokens, held, len(symbols)) / per_symbol
+        console.print(f"validation: {bits:.3f} bits per {unit}; a bigram model has {bigram:.3f}")
         net.training |= {f"validation_bits_per_{unit}": round(bits, 4), f"bigram_bits_per_{unit}": round(bigram, 4)}
-        console.print(f"validation: {bits:.3f} bits per {unit}; a bigram model has {bigram:.3f}", highlight=False)
-    net.save(output)
-    console.print(f"saved {output} ({output.stat().st_size:,} bytes)", highlight=False, soft_wrap=True)
+        net.save(output)
+    console.print(f"saved {plain(str(output))} ({output.stat().st_size:,} bytes)")
     if done < steps:
         raise typer.Exit(130)  # what a shell expects of a command that Ctrl-C has stopped
 
@@ -130,13 +147,13 @@ def generate(
     net = _model(model)
     vocabulary = _vocabulary(net)
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
-    tokens = vocabulary.encode(_checked(prompt, "--prompt"))
+    tokens = vocabulary.encode(_typed(prompt, "--prompt", as_bytes=vocabulary.kind == "bytes"))
     drawn = net.sample(tokens, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     decoder = vocabulary.decoder()
-    _write(prompt)
+    print(prompt, end="", flush=True)
     for token in drawn:
-        _write(decoder.push(token))
-    _write(decoder.finish() + "\n")
+        print(decoder.push(token), end="", flush=True)
+    print(decoder.finish())
 
 
 @app.command()
@@ -148,8 +165,8 @@ def show(
     net = _model(model)
     console = _console()
 
-    def say(text: str = "") -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def say(text: str) -> None:
+        console.print(plain(text))  # a file from elsewhere may hold what moves the cursor
 
     if source:
         say(net.rnn.source + "\n")
@@ -188,10 +205,17 @@ def main() -> NoReturn:
     """Run the command: an error of the user's is one line and exit code 2, Ctrl-C is 130, a closed pipe is quiet."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Unicode
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="elman", standalone_mode=False)
     except ElmanError as error:
         _fail(str(error))
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}")
+    except OSError as error:
+        sys.stdout = None  # full or gone: what waits in it would fail again at the end
+        _fail(f"{error.strerror or error}")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
@@ -206,19 +230,16 @@ def main() -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    print("elman: " + " ".join(message.split()), file=sys.stderr)
+    print("elman: " + plain(" ".join(message.split())), file=sys.stderr)
     sys.exit(2)
 
 
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console()
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.soft_wrap = not console.is_terminal  # words wrap where a person reads; in a pipe a line is a line
+    return console
 
 
 def _model(path: Path | None) -> Model:
@@ -238,53 +259,35 @@ def _content(text: str | None, file: Path | None, *, as_bytes: bool) -> str | by
     """The text to read, from the one place that is named."""
     if (text is None) == (file is None):
         raise SettingError("give either TEXT, or -f FILE, or - for standard input")
+    content: str | bytes
     if file is not None:
-        content: str | bytes = read_bytes(file) if as_bytes else read_text(file)
+        content = read_bytes(file) if as_bytes else read_text(file)
     elif text == "-":
-        data = sys.stdin.buffer.read()
-        content = data if as_bytes else _decoded(data)
+        data = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        content = data if as_bytes else decoded(data, "standard input: ", "convert it").removeprefix("\ufeff")
     else:
-        content = _checked(text or "", "TEXT")
+        return _typed(text or "", "TEXT", as_bytes=as_bytes)
     if not content:
         raise TextError("the text is empty; at least one symbol is wanted")
     return content
 
 
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"standard input: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8; "
-            f"convert it, or use a model with a vocabulary of bytes"
-        ) from None
-
-
-def _checked(text: str, name: str) -> str:
+def _typed(text: str, name: str, *, as_bytes: bool) -> str | bytes:
+    """Text from the command line, where Python hides bytes that are no UTF-8 in lone surrogates."""
     if not text:
         raise TextError(f"{name} is empty; at least one symbol is wanted")
-    return text
+    data = text.encode("utf-8", "surrogateescape")
+    return data if as_bytes else decoded(data, f"{name}: ", "convert it")
 
 
-def _summary(rows: list[dict[str, Any]], content: str | bytes, vocabulary: Vocabulary) -> str:
-    bits = [row["bits"] for row in rows if row["bits"] is not None]
+def _summary(bits: list[float], first: int, content: str | bytes, vocabulary: Vocabulary) -> str:
+    """Mean bits and perplexity; the first symbol was not predicted, so its length does not count."""
     if not bits:
         return "one symbol is followed by nothing, so there is no surprise to average"
-    first = vocabulary.decode_bytes([rows[0]["token"]])
-    first_length = len(first) if isinstance(content, bytes) else max(1, len(first.decode(errors="replace")))
-    unit = "byte" if isinstance(content, bytes) else "character"
-    mean = sum(bits) / max(1, len(content) - first_length)
-    return f"{mean:.3f} bits per {unit}, perplexity {2 ** (sum(bits) / len(bits)):.2f} per symbol, over {len(bits)} symbols"
-
-
-def _check_output(output: Path) -> None:
-    """Before hours of training rather than after."""
-    if output.is_dir():
-        raise ModelFileError(f"{output} is a folder; name a file to write")
-    if not output.absolute().parent.is_dir():
-        raise ModelFileError(f"{output}: the folder {output.parent} does not exist")
-    if not os.access(output.absolute().parent, os.W_OK):
-        raise ModelFileError(f"{output}: the folder {output.parent} cannot be written")
+    unit, symbol = ("byte", vocabulary.decode_bytes([first])) if isinstance(content, bytes) else ("character", "")
+    length = len(content) - len(symbol or vocabulary.decode([first]))
+    mean = f"{sum(bits) / max(1, length):.3f} bits per {unit}"
+    return f"{mean}, perplexity {2 ** (sum(bits) / len(bits)):.2f} per symbol, over {len(bits):,} symbols"
 
 
 def _symbols(vocabulary: Vocabulary, width: int) -> str:

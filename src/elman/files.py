@@ -25,7 +25,9 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelFileError(f"{path}: {found}; {FORMAT!r} version {VERSION} is read")
     try:
         return _from_facts(arrays, facts)
-    except (ElmanError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+    except KeyError as error:
+        raise ModelFileError(f"{path}: this is not a whole model: {error} is missing") from error
+    except (ElmanError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"{path}: this is not a whole model: {error}") from error
 
 
@@ -33,12 +35,19 @@ def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
     graphs = {part: Graph.from_json(facts[part]) for part in ("cell", "readout")}
     declared = {n: g.nodes[i].shape for g in graphs.values() for n, i in g.leaves("parameter").items()}
     found = {name: array.shape for name, array in arrays.items()}
-    if declared != found:  # before anything is allocated by sizes that a file claims
+    sizes, training = facts["sizes"], facts["training"]
+    # Before anything is allocated by sizes that a file claims:
+    if declared != found:
         raise ModelFileError(_difference(found, declared))
+    if sizes != {part: graph.sizes for part, graph in graphs.items()}:
+        raise ModelFileError("the sizes are not those of the equations")
+    if not isinstance(training, dict):
+        raise ModelFileError("the training facts are no object")
     vocabulary = None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"])
     parts = {part: from_graph(graph) for part, graph in graphs.items()}
-    sizes = facts["sizes"]["readout"] | facts["sizes"]["cell"]
-    word_dim = int(next(iter(graphs["cell"].nodes)).shape[0])
+    [x] = graphs["cell"].leaves("input").values()
+    word_dim = int(graphs["cell"].nodes[x].shape[0])
+    sizes = sizes["readout"] | sizes["cell"]
     model = Model(
         word_dim,
         sizes.pop("hidden", 1),
@@ -49,8 +58,11 @@ def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
         vocabulary=vocabulary,
         **{name: size for name, size in sizes.items() if name not in ("input", "output")},
     )
+    wrong = [name for name, array in arrays.items() if array.dtype != model.rnn.dtype]
+    if wrong:
+        raise ModelFileError(f"{wrong[0]} holds {arrays[wrong[0]].dtype}, the model is of {model.rnn.dtype}")
     model.update(arrays)
-    model.training = dict(facts["training"])
+    model.training = training
     return model
 
 

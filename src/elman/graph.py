@@ -22,7 +22,7 @@ from elman.errors import GraphError, ShapeError
 from elman.gates import GATES
 from elman.nodes import LEAVES, ROLES, Attributes, Node, Result
 from elman.notation import expressions, notation, printed
-from elman.shapes import Shape, Size, written
+from elman.shapes import Shape, Size, resolve, written
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,11 @@ class Graph:
     @property
     def sizes(self) -> dict[str, int]:
         """Every named size."""
-        return {s.name: int(s) for node in self.nodes for s in node.shape if isinstance(s, Size) and s.name}
+        found = {}
+        for size in (s for node in self.nodes for s in node.shape if isinstance(s, Size) and s.name):
+            factor, _, name = size.name.rpartition("*")
+            found[name] = int(size) // int(factor or 1)
+        return found
 
     def __str__(self) -> str:
         return printed(self)
@@ -283,7 +287,7 @@ def _add_from_json(builder: Builder, entry: Mapping[str, Any], sizes: Mapping[st
         value = np.asarray(json.loads(json.dumps(attributes["value"])), np.float64)
         builder.constant(value)
     elif gate in LEAVES:
-        shape = [Size(sizes[s], s) if isinstance(s, str) else int(s) for s in entry["shape"]]
+        shape = resolve(entry["shape"], sizes)
         builder.leaf(gate, name, shape, _attributes(attributes, sizes))
     elif gate in GATES:
         inputs = [int(i) for i in entry.get("inputs", ())]
@@ -298,7 +302,7 @@ def _attributes(data: Mapping[str, Any], sizes: Mapping[str, int]) -> Attributes
     """Attributes of gates are integers, which may be named sizes, and tuples of integers, nothing else."""
 
     def number(value: Any) -> int:
-        return Size(sizes[value], value) if isinstance(value, str) else int(value)
+        return resolve([value], sizes)[0] if isinstance(value, str) else int(value)
 
     return tuple((str(key), tuple(map(number, value)) if isinstance(value, list) else number(value))
                  for key, value in data.items())  # fmt: skip

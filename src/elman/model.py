@@ -72,6 +72,11 @@ class Model:
         vocabulary: Vocabulary | None = None,
         **sizes: int,
     ) -> None:
+        for kind, given in (("cell", cell), ("readout", readout)):
+            if not isinstance(given, Cell):
+                raise SettingError(f"Model: {kind}={given!r} is not a cell; make one of a function with @elman.cell")
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise SettingError(f"Model: vocabulary={vocabulary!r} is none; make one with elman.Vocabulary")
         if vocabulary is not None and len(vocabulary) != word_dim:
             raise SettingError(f"Model: word_dim={word_dim}, but the vocabulary has {len(vocabulary)} symbols")
         self.bptt_truncate = None if bptt_truncate is None else checked_truncate(bptt_truncate)
@@ -82,7 +87,7 @@ class Model:
         ours = {n: s for n, s in named.items() if n in cell.sizes}
         self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
         output = next(iter(self.rnn.graph.named("output").values()))
-        read = {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim} | sizes
+        read = sizes | {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim}
         self.readout = RNN(
             readout, dtype=dtype, seed=seeds[1], target=target, **{n: s for n, s in read.items() if n in readout.sizes}
         )
@@ -271,7 +276,10 @@ class Model:
             if self.vocabulary is None:
                 raise DataError("Model: this model has no vocabulary, so text has no tokens; give integers")
             tokens = self.vocabulary.encode(tokens)
-        array: Array = np.asarray(tokens)
+        try:
+            array: Array = np.asarray(tokens)
+        except ValueError:
+            raise ShapeError("Model: sequences of tokens of different lengths; pad them, or run them one by one") from None
         if array.size == 0:
             raise DataError("Model: the sequence is empty; at least one token is wanted")
         if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
@@ -305,9 +313,9 @@ class Stream:
 
     def push(self, tokens: Any) -> Array:
         """Probabilities of what follows: `[V]` after one token, `[T, V]` after each of a chunk `[T]`."""
-        array = np.asarray(tokens) if not isinstance(tokens, str) else self.model._tokens(tokens)
-        found = self._advance(array[None] if array.ndim == 0 else array).probabilities
-        return found[0] if array.ndim == 0 else found
+        single = not isinstance(tokens, str | list | tuple) and np.ndim(tokens) == 0
+        found = self._advance(np.asarray(tokens)[None] if single else tokens).probabilities
+        return found[0] if single else found
 
     def logits(self, tokens: Array) -> Array:
         """Logits `[T, V]` after each token of a chunk."""
@@ -317,7 +325,7 @@ class Stream:
         """Start anew."""
         self.state = self.model.rnn.initial_state()
 
-    def _advance(self, tokens: Array) -> Propagation:
+    def _advance(self, tokens: Any) -> Propagation:
         found = self.model.forward_propagation(tokens, self.state)
         self.state = found.state
         return found

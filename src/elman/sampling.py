@@ -1,10 +1,12 @@
 """Choosing the next token from logits: temperature, top-k, top-p (nucleus sampling: Holtzman et al., 2020)."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from elman.errors import SettingError
+from elman.errors import DataError, SettingError
 from elman.gates import Array, Softmax
 
 
@@ -13,7 +15,8 @@ class Sampling:
     """How the next token is drawn.
 
     `temperature` divides the logits (0: always the likeliest); `top_k` keeps the k likeliest; `top_p` keeps the fewest
-    likeliest whose probabilities sum to p or more. Raises `SettingError` for a value out of range.
+    likeliest whose probabilities sum to p or more; given both, a token must be kept by both. Raises `SettingError` for a
+    value out of range.
     """
 
     temperature: float = 1.0
@@ -21,16 +24,21 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.temperature) and self.temperature >= 0):
-            raise SettingError(f"temperature={self.temperature} must be 0 or more, and finite")
-        if self.top_k is not None and self.top_k < 1:
-            raise SettingError(f"top_k={self.top_k} must be 1 or more")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise SettingError(f"top_p={self.top_p} must be above 0 and at most 1")
+        if not (_is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
+            raise SettingError(f"temperature={self.temperature!r} must be a number, 0 or more, and finite")
+        if self.top_k is not None and not (_is_number(self.top_k, int | np.integer) and self.top_k >= 1):
+            raise SettingError(f"top_k={self.top_k!r} must be an integer, 1 or more")
+        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise SettingError(f"top_p={self.top_p!r} must be a number above 0, at most 1")
 
     def probabilities(self, logits: Array, *, banned: int | None = None) -> Array:
-        """Probabilities `[V]` in float64 from which the next token is drawn, given logits `[V]`."""
+        """Probabilities `[V]` in float64 from which the next token is drawn, given logits `[V]`.
+
+        Raises `DataError` for logits that are NaN or infinite.
+        """
         logits = np.array(logits, np.float64)
+        if not np.isfinite(logits).all():
+            raise DataError("sampling: the logits hold NaN or infinity; are the weights of the model too large?")
         if banned is not None and len(logits) > 1:
             logits[banned] = -np.inf
         if self.temperature == 0:
@@ -50,3 +58,7 @@ class Sampling:
         """One token, drawn from logits `[V]`."""
         p = self.probabilities(logits, banned=banned)
         return int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right").clip(0, np.flatnonzero(p)[-1]))
+
+
+def _is_number(value: Any, kind: Any = int | float | np.integer | np.floating) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -42,9 +42,8 @@ def resolve(declared: Sequence[str | int], sizes: Mapping[str, int]) -> Shape:
         if isinstance(entry, int):
             shape.append(entry)
             continue
-        factor, _, name = entry.rpartition("*")
-        name = name.strip()
-        shape.append(int(factor) * sizes[name] if factor else Size(sizes[name], name))
+        factor, _, name = (part.strip() for part in entry.rpartition("*"))
+        shape.append(Size(int(factor) * sizes[name], f"{factor}*{name}") if factor else Size(sizes[name], name))
     return tuple(shape)
 
 

@@ -1,11 +1,12 @@
 """State: what a cell carries from one step to the next, as an immutable value with named fields."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from elman.errors import ShapeError
+from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import Shape, written
 
@@ -13,8 +14,8 @@ from elman.shapes import Shape, written
 class State(Mapping[str, Array]):
     """The state of a cell: named read-only arrays, `[H]` for one example or `[B, H]` for a batch.
 
-    `state.h` or `state["h"]` is a field. A state is a value: nothing changes it, and the caller keeps it. Fields must agree
-    on the batch, or `ShapeError` is raised.
+    `state.h` or `state["h"]` is a field. A state is a value: nothing changes it, and the caller keeps it. Raises
+    `ShapeError` for a field that is not of the batch.
 
     >>> import numpy as np
     >>> State({"h": np.zeros(3), "c": np.ones(3)}, cell="lstm")
@@ -27,6 +28,8 @@ class State(Mapping[str, Array]):
         copied = {}
         for name, value in fields.items():
             array = np.array(value)
+            if batch is not None and array.shape[:1] != (batch,):
+                raise ShapeError(f"{cell or 'State'}: state {name} is {written(array.shape)}; a batch of {batch} is wanted")
             array.flags.writeable = False
             copied[name] = array
         self._fields: dict[str, Array] = copied
@@ -58,6 +61,10 @@ class State(Mapping[str, Array]):
 
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made as every state is, so their fields are read-only too."""
+        return partial(State, cell=self.cell, batch=self.batch), (self._fields,)
+
 
 def checked_state(
     given: Any, wanted: Mapping[str, Shape], *, cell: str, batch: int | None, dtype: np.dtype[Any]
@@ -67,7 +74,7 @@ def checked_state(
     That is nothing (zeros), a `State`, a mapping, a sequence in order, or one array where there is one state. `batch` None
     stands for one example, whose arrays have no batch.
 
-    Raises `ShapeError` that says which state, its sizes, and what is wanted.
+    Raises `ShapeError` that says which state, its sizes, and what is wanted; `DataError` for what is no finite number.
     """
     rows = 1 if batch is None else batch
     if given is None:
@@ -75,14 +82,27 @@ def checked_state(
     fields = _fields(given, list(wanted), cell)
     states = {}
     for name, shape in wanted.items():
-        array = np.asarray(fields[name])
+        array = _array(cell, name, fields[name])
         expected = shape if batch is None else (batch, *shape)
         if array.shape != expected:
             raise ShapeError(_mismatch(cell, name, array.shape, shape, batch))
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ShapeError(f"{cell}: state {name} holds NaN, infinity, or what is no number")
-        states[name] = array.astype(dtype).reshape(rows, *shape)
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+        if not np.isfinite(array).all():
+            first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise DataError(f"{cell}: state {name} holds NaN or infinity (first at {first}, as {dtype})")
+        states[name] = array.reshape(rows, *shape)
     return states
+
+
+def _array(cell: str, name: str, given: Any) -> Array:
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise ShapeError(f"{cell}: state {name} has rows of different lengths") from None
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{cell}: state {name} holds {array.dtype}, numbers are wanted")
+    return array
 
 
 def _fields(given: Any, names: Sequence[str], cell: str) -> Mapping[str, Any]:
@@ -96,7 +116,8 @@ def _fields(given: Any, names: Sequence[str], cell: str) -> Mapping[str, Any]:
     if isinstance(given, tuple) and len(names) == 1:
         values = list(given)
     if len(values) != len(names):
-        raise ShapeError(f"{cell}: {len(values)} states are given; {cell} has {', '.join(names) or 'none'}")
+        number = "1 state is" if len(values) == 1 else f"{len(values)} states are"
+        raise ShapeError(f"{cell}: {number} given; {cell} has {', '.join(names) or 'none'}")
     return dict(zip(names, values, strict=True))
 
 

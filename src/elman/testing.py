@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from elman import declare, gates, trace
-from elman.errors import CellError, DataError
+from elman.errors import CellError, DataError, SettingError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.replay import from_graph
@@ -25,8 +26,7 @@ Arrays = dict[str, Array]
 Loss = Callable[[Mapping[str, Array]], float]
 
 SIZES = {"input": 7, "hidden": 5, "output": 11, "memory": 13}
-MORE_SIZES = (17, 19, 23, 29, 31, 37, 41, 43, 47)
-"""Sizes that differ, so that a wrong size name shows; none is a small number that equations write out."""
+"""Sizes that differ (others follow), so that a wrong size name shows; none is a small number that equations write out."""
 STEPS, LENGTHS = 6, (4, 6, 0, 3)
 CLOSE = 1e-10
 """How far two ways to one value may lie apart in float64, relative to the largest of an array (at least 1)."""
@@ -95,11 +95,14 @@ def check_cell(cell: Cell, *, seed: int = 0, target: str = "auto", **sizes: int)
 
     The target gives what the interpreter gives, every named value; step by step, in chunks, padded, after a reset and on
     tokens it gives what the plain sequence gives; the derived gradients are those of central differences, to 1e-6; the
-    graph survives JSON. Raises `CellError`: which cell, which check, which value, how far off.
+    graph survives JSON. Raises `CellError`: which cell, which check, which value, how far off; `SettingError` for what is no
+    cell, or a size that it lacks.
 
     >>> from elman import cells
     >>> check_cell(cells.lstm)
     """
+    if not isinstance(cell, Cell):
+        raise SettingError(f"check_cell: {cell!r} is not a cell; make one of a function with @elman.cell")
     sizes, name = _fitting(cell, sizes), "values"
     try:
         with np.errstate(all="ignore"):
@@ -115,7 +118,7 @@ def check_cell(cell: Cell, *, seed: int = 0, target: str = "auto", **sizes: int)
 
 def _fitting(cell: Cell, given: Mapping[str, int]) -> dict[str, int]:
     """Sizes at which the equations fit: all different if they can be, else even, equal, or equal and easily divided."""
-    more, refused = iter(MORE_SIZES), []
+    more, refused = count(17, 2), []
     free = {name: SIZES.get(name) or next(more) for name in cell.sizes if name not in given}
     for sizes in (free, {n: 2 * s for n, s in free.items()}, dict.fromkeys(free, 5), dict.fromkeys(free, 12)):
         try:
@@ -165,7 +168,9 @@ def _drawn(cell: Cell, sizes: Mapping[str, Any], seed: int, target: str) -> _Pro
         rnn.update({name: value + scale * noise[name] for name, value in first.items()})
         x, *states = (rule(2.0 * scale * rng.standard_normal(shape)) for shape in shapes)
         state = dict(zip(rnn.graph.leaves("state"), states, strict=True))
-        problem = _Problem(rnn, x, state, rng.random(axes) < 0.2, rng)
+        reset = rng.random(axes) < 0.2
+        reset[:, -1] = True  # also past the end of the shorter ones, where it must do nothing
+        problem = _Problem(rnn, x, state, reset, rng)
         values = rnn.inspect(x, state, reset=problem.reset) | problem.whole()
         bad = next((name for name, value in values.items() if not np.isfinite(value).all()), "")
         if not bad:
@@ -178,13 +183,14 @@ def _named(y: Any, state: Mapping[str, Any]) -> Arrays:
 
 
 def _agree(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise `CellError` for the first value that lies too far from what is wanted."""
+    """Raise `CellError` for the first value that lies too far from what is wanted; infinities and NaN must be there too."""
     for name, right in wanted.items():
         value = found[name]
         if value.shape != right.shape:
             raise CellError(f"{name} is {written(value.shape)}, {written(right.shape)} is wanted")
-        apart = np.absolute(value - right)
-        if apart.size and not apart.max() <= CLOSE * max(1.0, np.absolute(right).max()):
+        same = (value == right) | (np.isnan(value) & np.isnan(right))
+        apart = np.where(same, 0.0, np.absolute(value - right))
+        if apart.size and not apart.max() <= CLOSE * np.absolute(right).max(initial=1.0, where=np.isfinite(right)):
             place = np.unravel_index(np.argmax(apart), apart.shape)  # the first NaN if there is one
             where = f"{name} at {tuple(map(int, place))}"
             raise CellError(f"{where} is {value[place]:.6g}, {right[place]:.6g} is wanted: {apart[place]:.2g} apart")
@@ -214,7 +220,7 @@ def _function_on_arrays(p: _Problem) -> Pairs:
         yield _named(given[0], dict(zip(state, given[len(given) - len(state) :], strict=True))), _named(y, last)
 
 
-def _target(p: _Problem) -> Pairs:
+def _target_against_interpreter(p: _Problem) -> Pairs:
     graph, found, axes = p.rnn.graph, p.whole(), p.x.shape[:2]
     values = {name: np.empty((*axes, *graph.nodes[index].shape)) for name, index in graph.values.items()}
     wanted = {name: np.empty_like(value) for name, value in found.items()}
@@ -228,7 +234,7 @@ def _target(p: _Problem) -> Pairs:
     yield found, wanted
 
 
-def _json(p: _Problem) -> Pairs:
+def _graph_through_json(p: _Problem) -> Pairs:
     again = Graph.from_json(json.loads(json.dumps(p.rnn.graph.to_json())))
     if again != p.rnn.graph or str(again) != str(p.rnn.graph):
         raise CellError("the graph that comes back is another")
@@ -309,7 +315,17 @@ def _check_gradients(p: _Problem) -> None:
     check_gradient(loss, {**parameters, p.input: dx, **first}, point)
 
 
-CHECKS = (_function_on_arrays, _target, _json, _step_by_step, _chunks, _padded_batch, _reset, _tokens, _gradients)
+CHECKS = (
+    _function_on_arrays,
+    _target_against_interpreter,
+    _graph_through_json,
+    _step_by_step,
+    _chunks,
+    _padded_batch,
+    _reset,
+    _gradients,
+    _tokens,
+)
 
 
 # --- random cells -----------------------------------------------------------------------------------------------------
@@ -333,7 +349,8 @@ VECTORS = """
 NUMBERS = """mean({n1}); {n1}[0]; {n1}[-1] * {k1}; {n1} @ {n2} / len({n1}); sum(softmax({n1}) * {n2}); tanh(sum({nm1}));
     sigmoid({k1}); mean(outer({n1}, {m1})); maximum({k1}, {k2})"""
 MATRICES = """{nm1} / 2 + outer({n1}, {m1}) / 3; tanh({nm1}); {nm1} * sigmoid({k1});
-    {nm1} - outer({nm1} @ {m1}, softmax({m1})); transpose({mn1}) + {nm1} / 3; maximum({nm1}, outer({n1}, {m1})); concatenate({nm1}, {nm2})[:len({n1})]"""
+    {nm1} - outer({nm1} @ {m1}, softmax({m1})); transpose({mn1}) + {nm1} / 3; maximum({nm1}, outer({n1}, {m1}));
+    concatenate({nm1}, {nm2})[:len({n1})]"""
 NEXT = "tanh({n1}); tanh({n1} + {n2}); {n1} / 2; sigmoid({n1}) * tanh({n2}); {n1} / 2 + tanh({n2}); tanh({ni1} @ x)"
 
 Sizes = tuple[str | int, ...]

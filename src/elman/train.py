@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, SettingError
+from elman.checks import check_tokens
+from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.model import Model
 from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.shapes import written
 
 NATS_PER_BIT = math.log(2.0)
 
@@ -39,8 +41,8 @@ class Settings:
                 raise SettingError(f"{name}={value!r} must be an integer, {least} or more")
         for name in ("rate", "clip"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise SettingError(f"{name}={value!r} must be above 0, and finite")
+            if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
+                raise SettingError(f"{name}={value!r} must be a number above 0, and finite")
 
     def rate_at(self, step: int) -> float:
         """Adam's rate at an update, counted from 0."""
@@ -70,11 +72,12 @@ def split(tokens: Array, share: float) -> tuple[Array, Array]:
 
     Raises `SettingError` for a share outside 0 to 1 and `DataError` where too little is left to learn from.
     """
-    if not 0 <= share < 1:
-        raise SettingError(f"validation={share} must be at least 0 and below 1")
+    if not (isinstance(share, int | float | np.number) and 0 <= share < 1):
+        raise SettingError(f"validation={share!r} must be a share, at least 0 and below 1")
     held = round(len(tokens) * share)
     if len(tokens) - held < 2:
-        raise DataError(f"{len(tokens)} symbols with {share:.0%} for validation leave {len(tokens) - held}; 2 are wanted")
+        left = f"{len(tokens) - held} of {len(tokens)} symbols to learn from"
+        raise DataError(f"a validation share of {share:g} leaves {left}; at least 2 are wanted")
     return tokens[: len(tokens) - held], tokens[len(tokens) - held :]
 
 
@@ -99,13 +102,20 @@ def train(model: Model, tokens: Array, settings: Settings | None = None) -> Iter
     """Train a model on tokens `[N]`, one update each time the iterator is asked; stop asking, and the model stands as it is.
 
     The state goes on from window to window, as the text does. Raises `DataError` where there is too little text, and where
-    the loss is not finite: the model then still has the parameters of the update before.
+    the loss, a gradient or a new parameter is not finite: the model then still has the parameters of the update before.
     """
     settings = settings or Settings()
-    tokens = model._tokens(tokens)
-    if len(tokens) < 2:
-        raise DataError(f"train: {len(tokens)} symbol; at least 2 are wanted")
-    return _updates(model, tokens, settings)
+    return _updates(model, _text(model, tokens, "train"), settings)
+
+
+def _text(model: Model, tokens: Any, asked: str) -> Array:
+    """Tokens of one long sequence, checked."""
+    checked: Array = model._tokens(tokens)
+    if checked.ndim != 1:
+        raise ShapeError(f"{asked}: tokens are {written(checked.shape)}; one long sequence [N] is wanted")
+    if len(checked) < 2:
+        raise DataError(f"{asked}: {len(checked)} symbol; at least 2 are wanted")
+    return checked
 
 
 def _updates(model: Model, tokens: Array, settings: Settings) -> Iterator[Progress]:
@@ -113,14 +123,16 @@ def _updates(model: Model, tokens: Array, settings: Settings) -> Iterator[Progre
     source, symbols = windows(tokens, settings), 0
     for step in range(settings.steps):
         x, y, anew = next(source)
-        loss, gradients, state = model.gradients(x, y, None if anew else state)
-        gradients, norm = clip_by_norm(gradients, settings.clip)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        with np.errstate(all="ignore"):  # what is not finite is told below, in words
+            loss, gradients, state = model.gradients(x, y, None if anew else state)
+            gradients, norm = clip_by_norm(gradients, settings.clip)
+            updated, memory = adam(model.parameters, gradients, memory, settings.rate_at(step))
+        if not (math.isfinite(loss) and math.isfinite(norm) and all(np.isfinite(p).all() for p in updated.values())):
             raise DataError(
-                f"train: at update {step + 1} the loss is {loss} and the norm of the gradients {norm}; the model keeps the "
-                f"parameters from before it. A lower rate (now {settings.rate}) or clip (now {settings.clip}) may help"
+                f"train: at update {step + 1} the numbers leave all bounds (loss {loss:.3g}, norm of the gradients "
+                f"{norm:.3g}); the model keeps the parameters from before it. A lower rate (now {settings.rate}) or clip "
+                f"(now {settings.clip}) may help"
             )
-        updated, memory = adam(model.parameters, gradients, memory, settings.rate_at(step))
         model.update(updated)
         symbols += x.size
         yield Progress(step + 1, loss, norm, symbols, time.perf_counter() - began)
@@ -131,9 +143,7 @@ def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256
 
     Raises `DataError` for fewer than 2 tokens.
     """
-    tokens = model._tokens(tokens)
-    if len(tokens) < 2:
-        raise DataError(f"evaluate: {len(tokens)} symbol; at least 2 are wanted")
+    tokens = _text(model, tokens, "evaluate")
     streams = max(1, min(streams, (len(tokens) - 1) // 64))
     length = (len(tokens) - 1) // streams
     at = length * np.arange(streams)[:, None] + np.arange(length)
@@ -150,10 +160,14 @@ def bigram_bits(training: Array, validation: Array, size: int) -> float:
 
     p(b | a) = (count(a b) + k p(b)) / (count(a) + k), p(b) = (count(b) + 1) / (N + V), k = V / 4: counts of pairs, leaning
     on the counts of symbols where pairs are rare (Jelinek and Mercer, 1980, in the form of a Dirichlet prior).
+
+    Raises `DataError` for fewer than 2 tokens of validation, `TokenError` for a token that is not below `size`.
     """
     training, validation = np.asarray(training, np.int64), np.asarray(validation, np.int64)
     if len(validation) < 2:
         raise DataError(f"bigram: {len(validation)} symbol; at least 2 are wanted")
+    check_tokens("bigram", training, size)
+    check_tokens("bigram", validation, size)
     k = size / 4
     single = (np.bincount(training, minlength=size) + 1.0) / (len(training) + size)
     first = np.bincount(training[:-1], minlength=size)

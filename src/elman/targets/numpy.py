@@ -16,8 +16,9 @@ from elman.targets.interface import Outcome, Prepared
 from elman.targets.numpy_source import Emitter
 
 CHUNK = 4096
-"""Rows (steps times examples) of a chunk of time: 4 MB of float32 at 256 values a row, so the hoisted part is still in
-the second or third cache when the loop reads it, and memory does not grow with the length of the sequence."""
+"""Rows (steps times examples) of a chunk of time, where a row has up to 256 values: then a chunk is 4 MB of float32, the
+hoisted part is still in the second or third cache when the loop reads it, and memory does not grow with the length of the
+sequence. Wider rows (matrix states) make shorter chunks."""
 
 
 class NumpyProgram:
@@ -53,7 +54,7 @@ class NumpyProgram:
     ) -> Outcome:
         """Run chunk after chunk of time."""
         steps, batch = next(iter(inputs.values())).shape[:2]
-        size = max(1, CHUNK // max(batch, 1))
+        size = max(1, CHUNK * 256 // (max(self._width, 256) * max(batch, 1)))
         starts = list(range(0, steps, size))
         states = dict(states)
         outputs: dict[str, Array] = {}
@@ -137,6 +138,12 @@ class NumpyProgram:
 
     def _constant(self, index: int) -> Array:
         return np.asarray(self.graph.nodes[index].settings["value"], self.dtype)
+
+    @cached_property
+    def _width(self) -> int:
+        """Values of one row that cross from phase to phase."""
+        crossing = [*self.plan.gives("before"), *self.plan.gives("loop"), *self.plan.gives("after")]
+        return sum(int(np.prod(self.graph.nodes[i].shape)) for i in crossing if not self.plan.shared[i])
 
     @cached_property
     def _totals(self) -> list[int]:

@@ -110,12 +110,17 @@ def _pad(w: Sequence[Word], node: Node, shared: Any, shapes: Sequence[Shape], dt
     return Word(f"pad({w[0].text}, {node.settings['before']}, {node.settings['after']}, {_axis(shapes[0])})")
 
 
-def _concatenate(w: Sequence[Word], node: Node, shared: Sequence[bool], shapes: Sequence[Shape], dtype: Any) -> Word:
+def _rowed(w: Sequence[Word], shared: Sequence[bool]) -> list[str]:
+    """The operands; a parameter beside values with rows needs rows too."""
     texts = [word.text for word in w]
-    if any(shared) and not all(shared):  # a parameter beside values with rows needs rows too
-        like = texts[list(shared).index(False)]
-        texts = [f"rows_of({text}, {like})" if s else text for text, s in zip(texts, shared, strict=True)]
-    return Word(f"np.concatenate(({', '.join(texts)},), {_axis(node.shape)})")
+    if not any(shared) or all(shared):
+        return texts
+    like = texts[list(shared).index(False)]
+    return [f"rows_of({text}, {like})" if s else text for text, s in zip(texts, shared, strict=True)]
+
+
+def _concatenate(w: Sequence[Word], node: Node, shared: Sequence[bool], shapes: Sequence[Shape], dtype: Any) -> Word:
+    return Word(f"np.concatenate(({', '.join(_rowed(w, shared))},), {_axis(node.shape)})")
 
 
 def _lookup(w: Sequence[Word], node: Node, shared: Sequence[bool], *_: Any) -> Word:
@@ -124,8 +129,12 @@ def _lookup(w: Sequence[Word], node: Node, shared: Sequence[bool], *_: Any) -> W
     return Word(f"column_of({w[0].text}, {w[1].text})")
 
 
-def _scatter(w: Sequence[Word], node: Node, *_: Any) -> Word:
-    return Word(f"scatter({w[0].text}, {w[1].text}, {node.settings['columns']})")
+def _scatter(w: Sequence[Word], node: Node, shared: Sequence[bool], *_: Any) -> Word:
+    return Word(f"scatter({', '.join(_rowed(w, shared))}, {node.settings['columns']})")
+
+
+def _cross_entropy(w: Sequence[Word], node: Node, shared: Sequence[bool], *_: Any) -> Word:
+    return Word(f"cross_entropy({', '.join(_rowed(w, shared))})")
 
 
 def _one_hot(w: Sequence[Word], node: Node, shared: Any, shapes: Any, dtype: Any) -> Word:
@@ -175,7 +184,7 @@ WORDS: dict[str, Write] = {
     "lookup": _lookup,
     "scatter": _scatter,
     "one_hot": _one_hot,
-    "cross_entropy": _call("cross_entropy"),
+    "cross_entropy": _cross_entropy,
     "total": _total,
 }
 

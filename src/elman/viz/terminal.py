@@ -1,6 +1,8 @@
 """Predictions on the terminal: one line a position, coloured where it is a terminal, plain text where it is a pipe."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -8,17 +10,22 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from elman.gates import Array
+from elman.errors import DataError
+from elman.gates import Array, log_softmax
+from elman.model import Model
 from elman.text import UNKNOWN, Vocabulary
 
-SYMBOL = 8
-"""Columns for a symbol; a longer one is cut."""
+CHUNK = 1024
+"""Positions at a time: the first lines come at once, and memory does not grow with the text."""
+
+NARROW, WIDE = 8, 16
+"""Columns for a symbol: as many as the text's longest one needs, between these; a longer one is cut."""
 
 
 def shown(vocabulary: Vocabulary, token: int) -> str:
     """A symbol for display: itself, or in quotes where it would not be seen."""
     symbol = vocabulary.symbol(token)
-    return f"'{symbol}'" if symbol != symbol.strip() or not symbol else symbol
+    return f"'{symbol}'" if symbol != symbol.strip() or not cell_len(symbol) else symbol
 
 
 def exact(vocabulary: Vocabulary, token: int) -> str:
@@ -27,60 +34,79 @@ def exact(vocabulary: Vocabulary, token: int) -> str:
     return vocabulary.symbol(token) if UNKNOWN in text and token != vocabulary.unknown else text
 
 
-def positions(vocabulary: Vocabulary, tokens: Array, probabilities: Array, top: int) -> Iterator[dict[str, Any]]:
-    """What the model expected after each symbol, and what came: plain data, one object a position.
+def positions(model: Model, vocabulary: Vocabulary, tokens: Array, top: int) -> Iterator[dict[str, Any]]:
+    """What a model expects after each symbol of a text, and what came: plain data, one object a position.
 
-    `tokens` `[T]`, `probabilities` `[T, V]`. Surprise is in bits, -log2 of the probability of what followed; the last
-    symbol is followed by nothing.
+    `tokens` `[T]`. Surprise is in bits, -log2 of the probability of what followed; the last symbol is followed by nothing.
+    Raises `DataError` where the model gives numbers that are not finite.
     """
-    count = min(top, probabilities.shape[1])
-    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    for position, token in enumerate(tokens):
-        row = probabilities[position]
-        following = int(tokens[position + 1]) if position + 1 < len(tokens) else None
-        yield {
-            "position": position,
-            "token": int(token),
-            "symbol": exact(vocabulary, int(token)),
-            "next": [
-                {"token": int(t), "symbol": exact(vocabulary, int(t)), "probability": float(row[t])}
-                for t in likeliest[position]
-            ],
-            "followed_by": None if following is None else exact(vocabulary, following),
-            "followed_by_token": following,
-            "bits": None if following is None else float(-np.log2(max(float(row[following]), 1e-300))),
-        }
+    name, state = cache(partial(exact, vocabulary)), None
+    for start in range(0, len(tokens), CHUNK):
+        found = model.forward_propagation(tokens[start : start + CHUNK], state)
+        state = found.state
+        if not (np.isfinite(found.logits).all() and np.isfinite(found.probabilities).all()):
+            raise DataError("the model gives NaN or infinity; its weights are too large")
+        for position, (logits, row) in enumerate(zip(found.logits, found.probabilities, strict=True), start):
+            likeliest = np.argsort(-row, kind="stable")[:top]
+            following = int(tokens[position + 1]) if position + 1 < len(tokens) else None
+            yield {
+                "position": position,
+                "token": int(tokens[position]),
+                "symbol": name(int(tokens[position])),
+                "next": [{"token": int(t), "symbol": name(int(t)), "probability": float(row[t])} for t in likeliest],
+                "followed_by": None if following is None else name(following),
+                "followed_by_token": following,
+                "bits": None if following is None else _bits(row, logits, following),
+            }
 
 
-def table(console: Console, vocabulary: Vocabulary, rows: Iterator[dict[str, Any]]) -> None:
-    """Print positions, each as soon as it is there; wide enough for the likeliest symbols that fit in the terminal."""
-    room = max(12, console.width - 5 - SYMBOL - SYMBOL - 9)
-    header = f"{'#':>5} {'read':{SYMBOL}}{'expected next':{room}}{'came':{SYMBOL}}{'bits':>6}"
-    console.print(Text(header.rstrip(), style="bold"), soft_wrap=True)
+def _bits(probabilities: Array, logits: Array, token: int) -> float:
+    """Surprise at a token; from the logits where its probability is too small for the floating type."""
+    if probabilities[token] > 0:
+        return max(0.0, -math.log2(probabilities[token]))
+    return float(-log_softmax(logits.astype(np.float64))[token] / math.log(2.0))
+
+
+def table(console: Console, vocabulary: Vocabulary, tokens: Array, rows: Iterator[dict[str, Any]]) -> list[float]:
+    """Print positions, each as soon as it is there, and return their surprises in bits.
+
+    Lines hold the likeliest symbols that fit in the terminal.
+    """
+    name = cache(partial(shown, vocabulary))
+    longest = max(cell_len(name(int(token))) for token in np.unique(tokens))
+    number, symbol = max(5, len(str(len(tokens) - 1))), min(max(longest + 1, NARROW), WIDE)
+    room = max(12, console.width - number - 2 * symbol - 9)
+    header = f"{'#':>{number}} {'read':{symbol}}{'expected next'[: room - 1]:{room}}{'came':{symbol}}{'bits':>6}"
+    console.print(Text(header, style="bold"), soft_wrap=True)
+    surprises = []
     for row in rows:
-        console.print(_line(vocabulary, row, room), soft_wrap=True, end="\n")
-
-
-def _line(vocabulary: Vocabulary, row: dict[str, Any], room: int) -> Text:
-    line = Text(f"{row['position']:>5} ", style="")
-    line.append(set_cell_size(shown(vocabulary, row["token"]), SYMBOL - 1) + " ", style="bold")
-    line.append(set_cell_size(_expected(vocabulary, row, room - 2), room), style="cyan")
-    if row["bits"] is None:
+        line = Text(f"{row['position']:>{number}} ")
+        line.append(_fit(name(row["token"]), symbol), style="bold")
+        line.append(_expected(name, row, room), style="cyan")
+        if row["bits"] is not None:
+            surprises.append(row["bits"])
+            line.append(_fit(name(row["followed_by_token"]), symbol))
+            line.append(f"{row['bits']:6.2f}", style=_colour(row["bits"]))
         line.rstrip()
-        return line
-    line.append(set_cell_size(shown(vocabulary, row["followed_by_token"]), SYMBOL - 1) + " ")
-    line.append(f"{row['bits']:6.2f}", style=_colour(row["bits"]))
-    return line
+        console.print(line, soft_wrap=True)
+    return surprises
 
 
-def _expected(vocabulary: Vocabulary, row: dict[str, Any], room: int) -> str:
+def _expected(name: Callable[[int], str], row: dict[str, Any], room: int) -> str:
     text = ""
     for entry in row["next"]:
-        more = f"{shown(vocabulary, entry['token'])} {100 * entry['probability']:.0f}%  "
-        if cell_len(text + more) > room:
+        share = f"{100 * entry['probability']:.0f}%" if entry["probability"] >= 0.005 else "<1%"
+        symbol = name(entry["token"])
+        more = f"{_fit(symbol, min(cell_len(symbol), WIDE - 1) + 1)}{share}  "
+        if text and cell_len(text + more) > room:
             break
         text += more
-    return text
+    return set_cell_size(text, room)
+
+
+def _fit(text: str, width: int) -> str:
+    """The text in so many columns, the last of them empty."""
+    return set_cell_size(text if cell_len(text) < width else set_cell_size(text, width - 2) + "…", width)
 
 
 def _colour(bits: float) -> str:
