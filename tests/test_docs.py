@@ -64,7 +64,7 @@ def test_doctests(module):
 def test_there_are_doctests():
     found = {name: doctest.DocTestFinder().find(importlib.import_module(name)) for name in MODULES}
     examples = {name: sum(len(case.examples) for case in cases) for name, cases in found.items()}
-    for name in ("elman.gates", "elman.trace", "elman.rnn", "elman.model", "elman.state", "elman.text"):
+    for name in ("elman.gates", "elman.trace", "elman.rnn", "elman.model", "elman.states", "elman.text"):
         assert examples[name] > 0, name
 
 

@@ -49,7 +49,7 @@ from elman.model import Model, Propagation, Stream
 from elman.replay import from_graph
 from elman.rnn import RNN, Gradients, Record
 from elman.sampling import Sampling
-from elman.state import State
+from elman.states import State
 from elman.testing import check_cell
 from elman.text import Vocabulary
 from elman.trace import Cell, cell

@@ -22,7 +22,7 @@ from elman.rnn import RNN
 from elman.sampling import Sampling
 from elman.scoring import TARGET, with_logits, with_loss
 from elman.shapes import written
-from elman.state import State
+from elman.states import State
 from elman.text import Vocabulary
 from elman.trace import Cell
 

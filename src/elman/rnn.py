@@ -24,7 +24,7 @@ from elman.passes import Plan
 from elman.passes.carry import CUT, LIVE, RESET
 from elman.program import Asked, Program, Run, program, random_parameters
 from elman.shapes import Shape, written
-from elman.state import State, checked_state
+from elman.states import State, checked_state
 from elman.targets import Prepared
 from elman.trace import Cell
 
