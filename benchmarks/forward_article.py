@@ -66,7 +66,8 @@ def main() -> None:
             times[name].append(milliseconds(call))
     medians = {name: statistics.median(values) for name, values in times.items()}
     first = medians["the article's code"]
-    print(f"vocabulary {given.words}, hidden {given.hidden}, one sequence of {given.steps} tokens; medians of {given.repeats}")
+    sizes = f"vocabulary {given.words}, hidden {given.hidden}, one sequence of {given.steps} tokens"
+    print(f"{sizes}; medians of {given.repeats}")
     for name, median in medians.items():
         print(f"  {name:20} {median:9.2f} ms   {first / median:6.1f} x")
     print(f"  largest difference of a probability (float64): {difference:.1e}")

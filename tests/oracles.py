@@ -110,9 +110,7 @@ CELLS = {
 
 def random_parameters(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Arrays:
     """Unequal numbers, of variance 1 / fan_in for weights and 1/4 for biases: no activation idles or saturates."""
-    return {
-        name: rng.normal(size=shape) * (0.5 if len(shape) == 1 else shape[1] ** -0.5) for name, shape in shapes.items()
-    }
+    return {name: rng.normal(size=shape) * (0.5 if len(shape) == 1 else shape[1] ** -0.5) for name, shape in shapes.items()}
 
 
 # ---------------------------------------------------------------- sequences
@@ -188,7 +186,7 @@ class Problem:
 def random_problem(
     name: str,
     T: int,
-    I: int,  # noqa: E741 (the design's letter for the input size)
+    I: int,
     H: int,
     *,
     B: int | None = None,

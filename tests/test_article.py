@@ -1,6 +1,5 @@
 """The article's network, part by part and by value, and its promise that the structure can be changed."""
 
-
 import math
 
 import numpy as np
@@ -150,9 +149,7 @@ every_cell = pytest.mark.parametrize("name", CELLS)
 
 def build(name: str = "elman", **settings) -> elman.Model:
     """A model with the weights that its seed drew and biases that are not zero."""
-    model = elman.Model(
-        V, hidden_dim=H, **{"cell": getattr(elman.cells, name), "seed": 5, "dtype": "float64", **settings}
-    )
+    model = elman.Model(V, hidden_dim=H, **{"cell": getattr(elman.cells, name), "seed": 5, "dtype": "float64", **settings})
     rng = np.random.default_rng(6)
     model.update({bias: rng.normal(size=model.parameters[bias].shape) for bias in (*CELLS[name].biases, "by")})
     return model
@@ -365,9 +362,7 @@ def changed(change: str, B: int, T: int) -> tuple[elman.RNN, Problem]:
     p = random_parameters(cell.shapes(3, 5), rng)
     rnn = elman.RNN(make(), input=3, hidden=5, dtype="float64")
     rnn.update(p)
-    return rnn, Problem(
-        cell, p, rng.normal(size=(B, T, 3)), {cell.states[0]: rng.normal(size=(B, 5))}, np.array([T, 2])
-    )
+    return rnn, Problem(cell, p, rng.normal(size=(B, T, 3)), {cell.states[0]: rng.normal(size=(B, 5))}, np.array([T, 2]))
 
 
 @every_change

@@ -333,7 +333,7 @@ def test_a_traced_gradient_is_the_gradient(name, case):
 
 # ---------------------------------------------------------------- shapes
 
-I, H, M = Size(3, "input"), Size(5, "hidden"), Size(6, "memory")  # noqa: E741 (the design's letters)
+I, H, M = Size(3, "input"), Size(5, "hidden"), Size(6, "memory")
 LEAVES = {"x": (I,), "h": (H,), "m": (M,), "w": (H, I), "u": (H, H), "s": (), "k": ()}
 
 

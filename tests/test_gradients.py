@@ -205,9 +205,7 @@ def random_model(name: str, truncate: int | None, rows: tuple[int, ...] = ()):
     cell = CELLS[name]
     parameters = random_parameters(cell.shapes(V, H) | {"wya": (V, H), "by": (V,)}, rng)
     state = {field: rng.normal(size=(*rows, H)) for field in cell.states}
-    model = elman.Model(
-        V, hidden_dim=H, bptt_truncate=truncate, cell=getattr(elman.cells, name), seed=0, dtype="float64"
-    )
+    model = elman.Model(V, hidden_dim=H, bptt_truncate=truncate, cell=getattr(elman.cells, name), seed=0, dtype="float64")
     model.update(parameters)
     return model, Problem(cell, parameters, one_hot(tokens, V), state), tokens, targets
 

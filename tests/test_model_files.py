@@ -457,7 +457,7 @@ def test_a_reader_never_sees_half(tmp_path):
 
     reader = threading.Thread(target=read)
     reader.start()
-    for k in range(60):
+    for k in range(20):
         models[k % 2].save(path)
     stop.set()
     reader.join()
@@ -564,7 +564,7 @@ def test_flipped_bits_never_do_worse_than_an_error(tmp_path, whole):
     data, header = whole
     rng = np.random.default_rng(3)
     opened = 0
-    for k in range(1500):
+    for k in range(800):
         damaged = bytearray(data)
         for _ in range(1 + k % 3):
             place = int(rng.integers(header if k % 4 else len(data)))
@@ -573,7 +573,7 @@ def test_flipped_bits_never_do_worse_than_an_error(tmp_path, whole):
         if model := attempt(tmp_path / "flipped", k):
             opened += 1
             runs_like_a_model(model, k)
-    assert 20 < opened < 500
+    assert 10 < opened < 300
 
 
 def test_damaged_weights_are_refused(tmp_path, whole):
@@ -816,8 +816,8 @@ def test_random_changes_of_the_facts(tmp_path, good, monkeypatch):
     """Many small changes, drawn at random: an error of ours, or a model that runs."""
     values = [
         None, True, 0, -1, 2, 3, 10**6, HUGE, 1.5, 1e300, "", "x", "np", "import", "hidden", "tanh", "constant", "input",
-        CODE, [], [0], [-1], [0, 0], [[[[]]]], {}, {"a": 1}, [1, 2, 3], "inf", "nan", "state", "output", "multiply", "product",
-        "slice", "expand", "lookup", "pad", "concatenate", "transpose", "outer", "softmax", "exp", "negate",
+        CODE, [], [0], [-1], [0, 0], [[[[]]]], {}, {"a": 1}, [1, 2, 3], "inf", "nan", "state", "output", "multiply",
+        "product", "slice", "expand", "lookup", "pad", "concatenate", "transpose", "outer", "softmax", "exp", "negate",
     ]  # fmt: skip
     rng = np.random.default_rng(5)
 
@@ -856,15 +856,19 @@ def test_random_changes_of_the_facts(tmp_path, good, monkeypatch):
     assert refused > 300
 
 
-@pytest.mark.parametrize("gate", ["sigmoid", "tanh", "exp", "add", "maximum", "where", "softmax", "negate"])
-@pytest.mark.parametrize("inputs", [[], [MULAX], [MULAX, MULAA], [MULAX, MULAA, MULAX], [MULAX] * 4])
-def test_a_gate_takes_as_many_inputs_as_it_has(tmp_path, good, gate, inputs):
+TAKES = {"sigmoid": 1, "tanh": 1, "exp": 1, "negate": 1, "softmax": 1, "add": 2, "maximum": 2, "where": 3}
+
+
+@pytest.mark.parametrize(
+    ("gate", "count"),
+    [(gate, count) for gate, wanted in TAKES.items() for count in range(5)],
+)
+def test_a_gate_takes_as_many_inputs_as_it_has(tmp_path, good, gate, count):
     """np.tanh(x, y) writes into y: a gate with one input too many would change the weights."""
     arrays, facts = tampered(good, "cell", "nodes", ADD, "gate", gate)
-    facts["cell"]["nodes"][ADD]["inputs"] = inputs
+    facts["cell"]["nodes"][ADD]["inputs"] = [MULAX, MULAA, MULAX, MULAA][:count]
     write(tmp_path / "model", arrays, facts)
-    wanted = {"add": 2, "maximum": 2, "where": 3}.get(gate, 1)
-    if len(inputs) == wanted:
+    if count == TAKES[gate]:
         runs_like_a_model(elman.load(tmp_path / "model"), gate)
     else:
         assert "this is not a whole model" in messages(lambda: elman.load(tmp_path / "model"))
@@ -1004,7 +1008,8 @@ def test_types_that_numpy_lacks(tmp_path, good):
                 offset += count * size
         text = json.dumps(header).encode()
         (tmp_path / "model").write_bytes(struct.pack("<Q", len(text)) + text + bytes(offset))
-        assert "is truncated, damaged or no safetensors file" in messages(lambda: elman.load(tmp_path / "model"))
+        message = messages(lambda: elman.load(tmp_path / "model"))  # another library may have taught NumPy the type
+        assert "is truncated, damaged or no safetensors file" in message or ", the model is of float32" in message
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

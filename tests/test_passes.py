@@ -15,10 +15,11 @@ import elman
 from elman import bias, cell, cells, exp, relu, softmax, tanh, weight
 from elman.declare import state
 from elman.errors import CellError, SettingError
-from elman.graph import Builder, Graph, without_dead
+from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
 from elman.passes import CARRY, SIMPLIFY, differentiate, lower, schedule
 from elman.passes.carry import CUT, LIVE, RESET, with_lengths, with_reset, with_truncation
+from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
 from elman.passes.keep import keep
 from elman.passes.merge import merge

@@ -345,6 +345,33 @@ def test_a_run_leaves_its_arguments_alone(name):
 # ---------------------------------------------------------------- emitted source
 
 
+def nested(rng: np.random.Generator, depth: int, x, h, w, u):
+    """A random expression without a name inside, so that all of it is written in one line, in brackets."""
+    if depth == 0:
+        return (h, w @ x, h * 0.5, -0.25 * h)[rng.integers(4)]
+    a, b = (nested(rng, depth - 1, x, h, w, u) for _ in range(2))
+    forms = (
+        lambda: a + b, lambda: a - b, lambda: a * b, lambda: a / (2.0 + b * b), lambda: -a, lambda: a - (b - h),
+        lambda: a * (u @ b), lambda: u @ (a - b), lambda: (a + b)[0] * h, lambda: -(a * b), lambda: 1.0 / (1.5 + a * a),
+        lambda: a / 2.0 / (3.0 / (1.0 + b * b)), lambda: elman.sum(a - b) - h, lambda: tanh(a) * elman.mean(-b),
+        lambda: elman.transpose(elman.outer(a, b)) @ h, lambda: (u - elman.outer(a, h)) @ b, lambda: a - -0.5,
+        lambda: elman.concatenate(a - b, -h)[1 : len(a) + 1], lambda: elman.where(elman.greater(a, -b), -a, a - b),
+        lambda: elman.maximum(a - b, -np.inf), lambda: elman.minimum(np.inf, a - b),
+        lambda: a / (2.0 * (1.0 + b * b)), lambda: a * (b / (1.5 + a * a)), lambda: u @ (a / (2.0 + b * b)),
+    )  # fmt: skip
+    return forms[rng.integers(len(forms))]()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_brackets(seed):
+    @cell
+    def deep(x, h, *, w=weight("hidden", "input"), u=weight("hidden", "hidden")):
+        return tanh(nested(np.random.default_rng(seed), 3, x, h, w, u))
+
+    problem = Problem(deep, seed, steps=3, batch=2, sizes={"input": 2, "hidden": 3})
+    assert_same(problem.solve("numpy"), problem.solve("interpreter"))
+
+
 def test_names_that_the_source_needs_itself():
     """Locals, arguments and parameters named like variables, words and keywords of the emitted module."""
 

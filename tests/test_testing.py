@@ -13,10 +13,11 @@ import elman
 from elman import CellError, DataError, bias, cell, cells, check_cell, exp, tanh, weight
 from elman.declare import state
 from elman.gates import GATES
-from elman.graph import Builder, Graph, without_dead
+from elman.graph import Builder, Graph
 from elman.nodes import LEAVES
 from elman.passes import CARRY, SIMPLIFY, lower
 from elman.passes.carry import RESET, with_lengths, with_reset
+from elman.passes.dead import without_dead
 from elman.passes.tokens import tokenise
 from elman.program import program
 from elman.rnn import RNN

@@ -96,9 +96,7 @@ def test_subwords_are_those_of_the_library():
     level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     theirs = Tokenizer(models.BPE())
     theirs.pre_tokenizer = level
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, min_frequency=2, show_progress=False, initial_alphabet=level.alphabet()
-    )
+    trainer = trainers.BpeTrainer(vocab_size=700, min_frequency=2, show_progress=False, initial_alphabet=level.alphabet())
     theirs.train_from_iterator([text], trainer)
     ours = Vocabulary.subwords(text, size=700)
     assert len(ours) == theirs.get_vocab_size() == 700
@@ -442,9 +440,7 @@ def test_the_library_is_imported_only_when_used():
         "import sys; from elman.text import Vocabulary; v = Vocabulary.words('a b'); v.decode(v.encode('a'));"
         "assert 'tokenizers' not in sys.modules; Vocabulary.subwords('a b'); assert 'tokenizers' in sys.modules"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 # decoding as tokens come

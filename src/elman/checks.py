@@ -67,7 +67,10 @@ def checked_parameters(cell: str, graph: Graph, values: Mapping[str, Any], dtype
 
 def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool, int | None]:
     """An input as `[B, T, ...]`, whether it is tokens, and its batch (None for one sequence)."""
-    x, size = np.asarray(x), int(shape[0]) if shape else 1
+    try:
+        x, size = np.asarray(x), int(shape[0]) if shape else 1
+    except ValueError:
+        raise ShapeError(f"{cell}: the input has rows of different lengths; pad them, and give lengths") from None
     if x.dtype.kind in "iu":
         if x.ndim not in (1, 2):
             raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")

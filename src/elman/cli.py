@@ -1,4 +1,7 @@
-"""The command `elman`: predict, train, generate, show. It reads, calls the library and prints; nothing is decided here."""
+"""The command `elman`: predict, train, generate, show. It reads, calls the library and prints; nothing is decided here.
+
+Longer than the guide for a file: a third of it is the options of the four commands, one a line.
+"""
 
 import io
 import json
@@ -101,14 +104,13 @@ def train(
         raise SettingError(f"--size {size}: bytes are 256 symbols; leave it out, or take another vocabulary")
     safetensors.check_writable(output)
     corpus = read_corpus(files, as_bytes=vocabulary == "bytes", suffixes=tuple(suffix or ()))
-    console = _console()
-    for path in corpus.skipped[:SKIPPED]:
-        console.print(f"skipped {plain(str(path))}: no {'readable file' if vocabulary == 'bytes' else 'UTF-8 text'}")
-    if len(corpus.skipped) > SKIPPED:
-        console.print(f"skipped {len(corpus.skipped) - SKIPPED:,} more")
+    if os.path.realpath(output) in map(os.path.realpath, corpus.files):
+        raise SettingError(f"{output} is one of the files to learn from; write the model to another")
     symbols = Vocabulary.of_kind(vocabulary, corpus.text, size)
     tokens, held = training.split(symbols.encode(corpus.text), validation)
     net = Model(len(symbols), hidden, length if truncate is None else truncate, equations, seed, vocabulary=symbols)
+    console = _console()
+    _tell_skipped(console, corpus.skipped, "text" if vocabulary == "bytes" else "UTF-8 text")
     per_symbol = len(corpus.text) / (len(tokens) + len(held))
     unit = "byte" if vocabulary == "bytes" else "character"
     console.print(f"{net!r} on the text of {len(corpus.files):,} file{'s' * (len(corpus.files) != 1)}")
@@ -270,6 +272,13 @@ def _content(text: str | None, file: Path | None, *, as_bytes: bool) -> str | by
     if not content:
         raise TextError("the text is empty; at least one symbol is wanted")
     return content
+
+
+def _tell_skipped(console: "Console", skipped: tuple[Path, ...], wanted: str) -> None:
+    for path in skipped[:SKIPPED]:
+        console.print(f"skipped {plain(str(path))}: no {wanted}")
+    if len(skipped) > SKIPPED:
+        console.print(f"skipped {len(skipped) - SKIPPED:,} more")
 
 
 def _typed(text: str, name: str, *, as_bytes: bool) -> str | bytes:

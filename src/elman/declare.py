@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from elman.errors import CellError, SettingError
 from elman.shapes import size_names
 
@@ -21,13 +23,21 @@ class Declared:
     init: Init = "zeros"
 
     def __post_init__(self) -> None:
-        if isinstance(self.init, str) and self.init not in INITS:
-            raise SettingError(f"{self.kind}: init {self.init!r} is unknown; it is a number, or one of {', '.join(INITS)}")
+        if not (self.init in INITS if isinstance(self.init, str) else callable(self.init) or _is_finite(self.init)):
+            known = ", ".join(INITS)
+            raise SettingError(f"{self.kind}: init {self.init!r} is unknown; it is a number, or one of {known}")
         for entry in self.shape:
-            factor, times, name = str(entry).rpartition("*") if isinstance(entry, str) else ("", "", "size")
-            good = name.strip().isidentifier() and (factor.strip().isdigit() if times else True)
-            if not good or isinstance(entry, bool) or (isinstance(entry, int) and entry < 1):
+            if not (_is_size_name(entry) if isinstance(entry, str) else type(entry) is int and entry >= 1):
                 raise SettingError(f"{self.kind}: {entry!r} is not a size; it is a name, 'k*name', or an integer from 1")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _is_size_name(entry: str) -> bool:
+    factor, times, name = (part.strip() for part in entry.rpartition("*"))
+    return name.isidentifier() and (not times or (factor.isascii() and factor.isdigit() and int(factor) >= 1))
 
 
 def weight(rows: str | int, columns: str | int, *, init: Init = "uniform") -> Any:

@@ -28,7 +28,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     except KeyError as error:
         raise ModelFileError(f"{path}: this is not a whole model: {error} is missing") from error
     except (ElmanError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise ModelFileError(f"{path}: this is not a whole model: {error}") from error
+        reason = " ".join(str(error).split())  # it may quote the file
+        raise ModelFileError(f"{path}: this is not a whole model: {reason}") from error
 
 
 def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:

@@ -12,6 +12,7 @@ Longer than the guide for a file: it is one table, and a row that is read beside
 # mypy: disable-error-code="override"
 # Each rule takes the inputs of its own gate; the table calls them by position.
 
+import inspect
 from typing import Any, ClassVar
 
 import numpy as np
@@ -695,6 +696,16 @@ GATES: dict[str, Gate] = {
         CrossEntropyGate(), TotalGate(),
     )
 }  # fmt: skip
+
+
+def _inputs(gate: Gate) -> int | None:
+    """How many inputs a gate takes; None for any number."""
+    parameters = [p for p in inspect.signature(gate.forward).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    return None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
+
+
+INPUTS = {name: _inputs(gate) for name, gate in GATES.items()}
+"""How many inputs each gate takes; None for any number from 1 on."""
 
 
 # --- the gates as functions, for equations and arrays -----------------------------------------------------------------

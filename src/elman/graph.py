@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import GraphError, ShapeError
-from elman.gates import GATES
+from elman.gates import GATES, INPUTS
 from elman.nodes import LEAVES, ROLES, Attributes, Node, Result
 from elman.notation import expressions, notation, printed
 from elman.shapes import Shape, Size, resolve, written
@@ -136,8 +136,11 @@ class Builder:
         self._seen: dict[tuple[Any, ...], int] = {}
 
     def leaf(self, gate: str, name: str, shape: Sequence[int], attributes: Attributes = ()) -> int:
-        """Add a leaf and return its index."""
-        return self._append(Node(gate, (), tuple(shape), attributes, name))
+        """Add a leaf and return its index. Raises `GraphError` where the name stands for another shape."""
+        index = self._append(Node(gate, (), tuple(shape), attributes, name))
+        if self.nodes[index].shape != tuple(shape):
+            raise GraphError(f"{self.name}: the name {name} is taken, by {gate} {written(self.nodes[index].shape)}")
+        return index
 
     def constant(self, value: Any) -> int:
         """Add a constant: a number or an array."""
@@ -191,20 +194,6 @@ class Builder:
         return len(self.nodes) - 1
 
 
-def without_dead(graph: Graph) -> Graph:
-    """The graph without the nodes that no result needs; parameters, inputs and states stay."""
-    needed = {result.node for result in graph.results}
-    for index in reversed(range(len(graph.nodes))):
-        if index in needed:
-            needed.update(graph.nodes[index].inputs)
-    builder = Builder(graph.name, notes=graph.notes, merge=False)
-    new: dict[int, int] = {}
-    for index, node in enumerate(graph.nodes):
-        if index in needed or (node.gate in LEAVES and node.gate != "constant"):
-            new[index] = builder.copy(node, (new[i] for i in node.inputs))
-    return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)
-
-
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +224,8 @@ def _check(graph: Graph) -> None:
 
 
 def _check_shape(graph: Graph, node: Node, where: str) -> None:
+    if INPUTS[node.gate] not in (None, len(node.inputs)) or not node.inputs:
+        raise GraphError(f"{where}: {len(node.inputs)} inputs; it takes {INPUTS[node.gate] or 'one or more'}")
     try:
         shape = GATES[node.gate].shape(*(graph.nodes[i].shape for i in node.inputs), **node.settings)
     except (ShapeError, TypeError, IndexError) as error:

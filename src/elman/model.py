@@ -86,8 +86,10 @@ class Model:
         named = {"input": word_dim, "hidden": hidden_dim} | sizes
         ours = {n: s for n, s in named.items() if n in cell.sizes}
         self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
-        output = next(iter(self.rnn.graph.named("output").values()))
-        read = sizes | {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim}
+        shape = self.rnn.graph.nodes[next(iter(self.rnn.graph.named("output").values()))].shape
+        if len(shape) != 1:
+            raise SettingError(f"Model: the output of {cell.name} is {written(shape)}; the read-out wants a vector")
+        read = sizes | {"hidden": int(shape[0]), "output": word_dim}
         self.readout = RNN(
             readout, dtype=dtype, seed=seeds[1], target=target, **{n: s for n, s in read.items() if n in readout.sizes}
         )

@@ -7,6 +7,9 @@ from elman.gates import GATES
 from elman.nodes import LEAVES, ROLES, Node
 from elman.shapes import written
 
+LONG = 300
+"""Characters from which an expression is only called by its number: used twice, again and again, it would double."""
+
 
 class GraphLike(Protocol):
     """What printing reads of a graph."""
@@ -31,7 +34,8 @@ def expressions(nodes: Sequence[Node]) -> list[str]:
             value = node.settings["value"]
             texts.append(f"{value:g}" if isinstance(value, float) else f"constant{written(node.shape)}")
         else:
-            texts.append(node.name or notation(nodes, node, texts))
+            text = node.name or notation(nodes, node, texts)
+            texts.append(text if len(text) <= LONG else f"v{len(texts)}")
     return texts
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.carry import CUT, LIVE, RESET
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
+from elman.shapes import written
 from elman.targets import Executable, Outcome, Prepared, target
 
 FLAGS = {"lengths": LIVE, "reset": RESET, "truncate": CUT}
@@ -95,19 +97,25 @@ def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program
 def random_parameters(graph: Graph, inits: Mapping[str, Any], seed: int, dtype: np.dtype[Any]) -> dict[str, Array]:
     """First values of a graph's parameters, drawn in their order from one generator: same seed, same values.
 
-    `inits` gives for a name "uniform" (+-sqrt(1/columns)), "zeros", "ones", "orthogonal", a number, or a function.
+    `inits` gives for a name "uniform" (+-sqrt(1/columns)), "zeros", "ones", "orthogonal", a number, or a function. Raises
+    `ShapeError` or `DataError` where a function gives what does not fit.
     """
     rng = np.random.default_rng(seed)
-    return {
-        name: np.ascontiguousarray(_initial(inits.get(name, "uniform"), graph.nodes[index].shape, rng), dtype)
-        for name, index in graph.leaves("parameter").items()
-    }
+    drawn = {}
+    for name, index in graph.leaves("parameter").items():
+        shape = tuple(int(size) for size in graph.nodes[index].shape)
+        value = np.asarray(_initial(inits.get(name, "uniform"), shape, rng))
+        if value.shape != shape:
+            raise ShapeError(f"{graph.name}: {name} is {written(value.shape)} at first, {written(shape)} is wanted")
+        if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            raise DataError(f"{graph.name}: {name} holds NaN, infinity or what is no number at first")
+        drawn[name] = np.array(value, dtype, order="C")
+    return drawn
 
 
 def _initial(init: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    shape = tuple(int(size) for size in shape)
     if callable(init):
-        return np.asarray(init(rng, shape), np.float64).reshape(shape)
+        return np.asarray(init(rng, shape))
     if init == "uniform":
         bound = np.sqrt(1.0 / shape[-1])
         return rng.uniform(-bound, bound, shape)

@@ -156,7 +156,8 @@ class RNN:
         call = self._call(x, state, lengths, reset, truncate=truncate, gradient=True)
         compiled, parameters = self._program(call.asked), self._parameters
         run = compiled.forward(compiled.prepare(parameters), call.inputs, call.states)
-        y, last = self._output(run, call.batch), self._state(run.outcome.states, call.batch)
+        y, last = self._output(run, call.batch).view(), self._state(run.outcome.states, call.batch)
+        y.flags.writeable = False  # the gradient reads it
         return Record(y, last, self, compiled, run, parameters)
 
     def gradients(
@@ -230,6 +231,8 @@ class RNN:
             cut = np.arange(steps) % checked_truncate(truncate) == 0
             cut[:1] = False  # the first state is where the caller's own gradient goes on
             flags[CUT] = np.broadcast_to(cut[:, None], (steps, batch_size))
+        if gradient:  # it is read again, by when the caller may have changed it
+            inputs = {name: np.array(value) for name, value in inputs.items()}
         names = {LIVE: "lengths", RESET: "reset", CUT: "truncate"}
         states = checked_state(state, self._state_shapes, cell=self.cell.name, batch=batch, dtype=self.dtype)
         asked = Asked(tokens, frozenset(names[flag] for flag in flags), keeping, gradient)

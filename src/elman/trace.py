@@ -16,6 +16,9 @@ from elman.nodes import LEAVES, Result
 from elman.shapes import resolve, size_names, written
 from elman.values import Value
 
+LARGEST = 2**31
+"""No size reaches it: what cannot be held in memory is better said than tried."""
+
 
 class Cell:
     """The equations of one time step.
@@ -110,8 +113,9 @@ def _checked_sizes(cell: Cell, sizes: Mapping[str, Any]) -> dict[str, int]:
             + (f"; {', '.join(missing)} is missing" if missing else "")
         )
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise SettingError(f"{cell.name}: size {name}={size!r} must be an integer, 1 or more")
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size < LARGEST:
+            least = "1 or more" if not isinstance(size, int) or size < LARGEST else f"below {LARGEST}"
+            raise SettingError(f"{cell.name}: size {name}={size!r} must be an integer, {least}")
     return {name: int(size) for name, size in sizes.items()}
 
 
@@ -169,16 +173,21 @@ def _call_and_watch(
     """
     code, seen = getattr(inspect.unwrap(function), "__code__", None), {}
 
-    def watch(frame: types.FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code is code:
-            seen.update(frame.f_locals)
+    def watch(frame: types.FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is code:
+            if event == "return":
+                seen.update(frame.f_locals)
+            return watch
+        return None
 
-    before = sys.getprofile()
-    sys.setprofile(watch)
+    before, put = sys.getprofile(), sys.setprofile
+    if before is not None and not callable(before):  # cProfile's own cannot be put back, so the other hook is borrowed
+        before, put = sys.gettrace(), sys.settrace
+    put(watch)
     try:
         returned = function(*positional, **parameters)
     finally:
-        sys.setprofile(before)
+        put(before)
     return returned, seen
 
 

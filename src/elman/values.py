@@ -20,6 +20,9 @@ class Value:
     def __init__(self, builder: Builder, index: int) -> None:
         self.builder, self.index = builder, index
 
+    def __repr__(self) -> str:
+        return f"traced {self.builder.nodes[self.index].name or 'value'} {written(self.shape)}"
+
     @property
     def shape(self) -> Shape:
         """Shape of one example."""
@@ -79,8 +82,23 @@ class Value:
     def __neg__(self) -> "Value":
         return self._gate("negate", self)
 
+    def __abs__(self) -> "Value":
+        return self._gate("absolute", self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise CellError(f"// has no gate; use the functions of elman: {FUNCTIONS}")
+
+    def __mod__(self, other: Any) -> Any:
+        raise CellError(f"% has no gate; use the functions of elman: {FUNCTIONS}")
+
+    def __round__(self, digits: Any = None) -> Any:
+        raise CellError(f"round has no gate; use the functions of elman: {FUNCTIONS}")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise CellError("a traced value is not changed in place; make another, with where(...) or concatenate(...)")
+
     def __pow__(self, power: Any) -> "Value":
-        if power == 2:
+        if isinstance(power, int | float) and power == 2:
             return self._gate("multiply", self, self)
         raise CellError(f"** {power!r} has no gate; write a product, or exp({power!r} * log(...))")
 
@@ -122,7 +140,8 @@ class Value:
     def _compared(self, other: Any) -> Any:
         raise CellError("a comparison of traced values has no gate; use greater(a, b), which gives 1 and 0, and where(...)")
 
-    __lt__ = __le__ = __gt__ = __ge__ = _compared
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _compared
+    __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         raise CellError(
@@ -150,7 +169,8 @@ class Value:
             return self._product(*operands)
         gate = UFUNCS.get(ufunc.__name__)
         if gate is None or method != "__call__" or options:
-            raise CellError(f"np.{ufunc.__name__} has no gate; use the functions of elman: {FUNCTIONS}")
+            called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            raise CellError(f"np.{called} has no gate; use the functions of elman: {FUNCTIONS}")
         return self._gate(gate, *operands)
 
     def __array_function__(self, function: Callable[..., Any], *_: Any) -> Any:

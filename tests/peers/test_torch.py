@@ -105,9 +105,7 @@ def test_forward(kind, rows, dtype):
     module = module_of(kind, dtype)
     x, states, _ = random_arrays(kind, dtype, rows)
     y, state = ours(kind, module, dtype)(x, states)
-    expected_y, expected = module(
-        torch.tensor(x), theirs({name: torch.tensor(array) for name, array in states.items()})
-    )
+    expected_y, expected = module(torch.tensor(x), theirs({name: torch.tensor(array) for name, array in states.items()}))
     assert_close(y, expected_y.detach().numpy(), dtype)
     assert_fields(state, state_of(kind, expected), dtype)
 
@@ -178,9 +176,7 @@ def test_model(kind, truncate):
     model = elman.Model(
         symbols, hidden_dim=H, bptt_truncate=truncate, cell=getattr(elman.cells, kind), seed=0, dtype="float64"
     )
-    model.update(
-        parameters_of(kind, module) | {"wya": linear.weight.detach().numpy(), "by": linear.bias.detach().numpy()}
-    )
+    model.update(parameters_of(kind, module) | {"wya": linear.weight.detach().numpy(), "by": linear.bias.detach().numpy()})
     loss, gradients, _ = model.gradients(tokens, targets)
 
     x, state, ys = torch.nn.functional.one_hot(torch.tensor(tokens), symbols).double(), None, []

@@ -16,7 +16,7 @@ def elman_with(g1: Activation, *, name: str = "") -> Cell:
     a<t> = g1(waa a<t-1> + wax x<t> + ba)
     """
 
-    @cell(name=name or f"elman_{getattr(g1, '__name__', 'custom')}")
+    @cell(name=name or f"elman_{_name(g1)}")
     def simple(x, a, *, wax=weight("hidden", "input"), waa=weight("hidden", "hidden"), ba=bias("hidden")):  # type: ignore[no-untyped-def]
         """a<t> = g1(waa a<t-1> + wax x<t> + ba)    Elman, Finding structure in time, 1990."""
         mulax = wax @ x
@@ -33,7 +33,7 @@ def readout_with(g2: Activation, *, name: str = "") -> Cell:
     y<t> = g2(wya a<t> + by)
     """
 
-    @cell(name=name or f"readout_{getattr(g2, '__name__', 'custom')}")
+    @cell(name=name or f"readout_{_name(g2)}")
     def read(a, *, wya=weight("output", "hidden"), by=bias("output")):  # type: ignore[no-untyped-def]
         """y<t> = g2(wya a<t> + by)."""
         mulya = wya @ a
@@ -42,6 +42,12 @@ def readout_with(g2: Activation, *, name: str = "") -> Cell:
         return probabilities
 
     return read
+
+
+def _name(activation: Activation) -> str:
+    """What an activation is called; a lambda has no name of its own."""
+    name = str(getattr(activation, "__name__", ""))
+    return name if name.isidentifier() else "custom"
 
 
 elman = elman_with(tanh, name="elman")

@@ -6,8 +6,9 @@ target emits. What is differentiated is the lowered forward graph, so the backwa
 
 from collections.abc import Callable, Iterable
 
-from elman.graph import Graph, without_dead
+from elman.graph import Graph
 from elman.passes.carry import with_lengths, with_reset, with_truncation
+from elman.passes.dead import without_dead
 from elman.passes.differentiate import Gradient, differentiate
 from elman.passes.keep import keep
 from elman.passes.merge import merge

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from elman.gates import GATES
-from elman.graph import Builder, Graph, without_dead
+from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
+from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
 from elman.shapes import Shape
 from elman.values import Value
@@ -81,6 +82,9 @@ class _Reverse:
 
     def run(self) -> Graph:
         """Walk from the results to the leaves."""
+        for index, node in enumerate(self.graph.nodes):
+            if self.shared[index]:  # what parameters alone make is made again; in order, as a chain of them may be long
+                self.again[index] = self.builder.copy(node, (self.again[i] for i in node.inputs))
         for result in self.graph.results:
             gate, prefix = {"output": ("input", OUTPUT_GRADIENT), "state": ("state", GRADIENT)}[result.role]
             leaf = self.builder.leaf(gate, prefix + result.name, self.graph.nodes[result.node].shape)
@@ -114,10 +118,10 @@ class _Reverse:
         return _added(self.builder, self.found[index])
 
     def _value(self, index: int) -> Value:
-        """A forward value in the backward graph: made again where that is cheap, else brought as an input."""
+        """A forward value in the backward graph: made again where it is an expansion, else brought as an input."""
         if index not in self.again:
             node = self.graph.nodes[index]
-            if self.shared[index] or node.gate == "expand":
+            if node.gate == "expand":
                 self.again[index] = self.builder.copy(node, (self._value(i).index for i in node.inputs))
             else:
                 name = self.kept.setdefault(index, self._kept_name(index))

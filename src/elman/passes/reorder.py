@@ -23,9 +23,13 @@ def reorder(graph: Graph) -> Graph:
         )
 
     def terms(index: int) -> list[int]:
-        found = []
-        for source in graph.nodes[index].inputs:
-            found += terms(source) if is_inner(source) else [source]
+        found, waiting = [], [*reversed(graph.nodes[index].inputs)]
+        while waiting:  # no recursion: a sum may have thousands of terms
+            source = waiting.pop()
+            if is_inner(source):
+                waiting += reversed(graph.nodes[source].inputs)
+            else:
+                found.append(source)
         return found
 
     builder = Builder(graph.name, notes=graph.notes)

@@ -14,6 +14,9 @@ from elman.passes.schedule import SUMMED
 from elman.targets import numpy_words
 from elman.targets.numpy_words import Word
 
+LONG = 90
+"""Characters from which an expression gets a line of its own: for readers, and because Python nests brackets 200 deep."""
+
 
 class Emitter:
     """Writes the source of a plan."""
@@ -86,7 +89,7 @@ class Emitter:
         for index in self.plan.nodes(phase):
             node = nodes[index]
             word = self.word(index, texts)
-            if index in named or len(self.graph.uses[index]) > 1 or node.name:
+            if index in named or len(self.graph.uses[index]) > 1 or node.name or len(word.text) > LONG:
                 lines.append(f"{indent}{self.names[index]} = {word.text}")
                 word = Word(self.names[index])
             texts[index] = word
