@@ -45,10 +45,12 @@ from elman.gates import (
     where,
 )
 from elman.graph import Graph
+from elman.layer import Gradients, Layer, Record
 from elman.model import Model, Propagation, Stream
 from elman.replay import from_graph
-from elman.rnn import RNN, Gradients, Record
+from elman.rnn import RNN
 from elman.sampling import Sampling
+from elman.stack import Backwards, Bidirectional, Stack
 from elman.state import State
 from elman.testing import check_cell
 from elman.text import Vocabulary

@@ -7,7 +7,6 @@ import numpy as np
 
 from elman.errors import DataError, SettingError, ShapeError, TokenError
 from elman.gates import Array
-from elman.graph import Graph
 from elman.shapes import Shape, written
 from elman.targets import target
 
@@ -45,14 +44,22 @@ def checked_truncate(truncate: Any) -> int:
     return int(truncate)
 
 
-def checked_parameters(cell: str, graph: Graph, values: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Array]:
+def checked_share(name: str, share: Any) -> float:
+    """A share: at least 0 and below 1. Raises `SettingError`."""
+    if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0 <= share < 1:
+        raise SettingError(f"{name}={share!r} must be a share, at least 0 and below 1")
+    return float(share)
+
+
+def checked_parameters(
+    cell: str, shapes: Mapping[str, Shape], values: Mapping[str, Any], dtype: np.dtype[Any]
+) -> dict[str, Array]:
     """Parameters by name as arrays of the right shape and type. Raises `SettingError`, `ShapeError`, `DataError`."""
-    leaves = graph.leaves("parameter")
     checked = {}
     for name, value in values.items():
-        if name not in leaves:
-            raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(leaves)}")
-        array, shape = np.asarray(value), graph.nodes[leaves[name]].shape
+        if name not in shapes:
+            raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(shapes)}")
+        array, shape = np.asarray(value), shapes[name]
         if array.shape != shape:
             raise ShapeError(f"{cell}: {name} is {written(array.shape)}, {written(shape)} is wanted")
         if array.dtype.kind not in "fiu":

@@ -118,7 +118,7 @@ class Model:
     @property
     def word_dim(self) -> int:
         """Number of symbols."""
-        return int(self.rnn._input_shape[0])
+        return int(self.rnn.input_shape[0])
 
     @property
     def parameters(self) -> Mapping[str, Array]:

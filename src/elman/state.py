@@ -1,39 +1,59 @@
 """State: what a cell carries from one step to the next, as an immutable value with named fields."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from elman.errors import ShapeError
+from elman.errors import DataError, ModelFileError, ShapeError
 from elman.gates import Array
+from elman.io import safetensors
 from elman.shapes import Shape, written
 
 
-class State(Mapping[str, Array]):
+class State(Mapping[str, Any]):
     """The state of a cell: named read-only arrays, `[H]` for one example or `[B, H]` for a batch.
 
-    `state.h` or `state["h"]` is a field. A state is a value: nothing changes it, and the caller keeps it. Fields must agree
-    on the batch, or `ShapeError` is raised.
+    `state.h` or `state["h"]` is a field; the state of a stack has one state a layer, `state.layers`. `state[rows]` selects
+    from a batch: an index gives one example, a slice, indices or truth values give a batch. A state is a value: nothing
+    changes it, and the caller keeps it. Raises `ShapeError` for a field that is not of the batch.
 
     >>> import numpy as np
-    >>> State({"h": np.zeros(3), "c": np.ones(3)}, cell="lstm")
-    State(lstm, h (3), c (3))
+    >>> state = State({"h": np.zeros((2, 3)), "c": np.ones((2, 3))}, cell="lstm", batch=2)
+    >>> state, state[1].c
+    (State(lstm, h (2, 3), c (2, 3); batch 2), array([1., 1., 1.]))
     """
 
     __slots__ = ("_fields", "batch", "cell")
+    batch: int | None
+    cell: str
 
     def __init__(self, fields: Mapping[str, Any], *, cell: str = "", batch: int | None = None) -> None:
-        copied = {}
+        copied: dict[str, Any] = {}
         for name, value in fields.items():
-            array = np.array(value)
-            array.flags.writeable = False
-            copied[name] = array
-        self._fields: dict[str, Array] = copied
+            copied[name] = value if isinstance(value, State) else np.array(value)
+            found = value.batch if isinstance(value, State) else copied[name].shape[:1]
+            if batch is not None and found not in (batch, (batch,)):
+                shape = repr(value) if isinstance(value, State) else written(copied[name].shape)
+                raise ShapeError(f"{cell or 'State'}: state {name} is {shape}; a batch of {batch} is wanted")
+            if not isinstance(value, State):
+                copied[name].flags.writeable = False
+        self._fields = copied
         self.cell, self.batch = cell, batch
 
-    def __getitem__(self, name: str) -> Array:
-        return self._fields[name]
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self._fields[key]
+        if self.batch is None:
+            raise ShapeError(f"{self.cell or 'State'}: this is the state of one example; only a batch has rows to select")
+        try:
+            rows = np.arange(self.batch)[key]
+        except (IndexError, TypeError) as error:
+            raise ShapeError(f"{self.cell or 'State'}: rows {key!r} of a batch of {self.batch}: {error}") from None
+        fields = {name: value[key] for name, value in self._fields.items()}
+        return State(fields, cell=self.cell, batch=None if np.ndim(rows) == 0 else len(rows))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -41,22 +61,107 @@ class State(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._fields)
 
-    def __getattr__(self, name: str) -> Array:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._fields:
             raise AttributeError(f"a state of {self.cell or 'this cell'} has {', '.join(self._fields)}, not {name}")
         return self._fields[name]
 
+    @property
+    def layers(self) -> tuple["State", ...]:
+        """The states of the layers of a stack, from the input on."""
+        return tuple(value for value in self._fields.values() if isinstance(value, State))
+
+    @classmethod
+    def stack(cls, states: Sequence["State"]) -> "State":
+        """One batch of several states: single examples become rows, batches are joined.
+
+        Raises `ShapeError` where they are not of one cell and size.
+        """
+        if not states:
+            raise ShapeError("State.stack: no state is given; one or more are wanted")
+        first = states[0]
+        for state in states:
+            if (state.cell, list(state), state._sizes()) != (first.cell, list(first), first._sizes()):
+                raise ShapeError(f"State.stack: {first!r} and {state!r} are not of one cell and size")
+        fields = {name: _joined([state[name] for state in states], [state.batch for state in states]) for name in first}
+        return cls(fields, cell=first.cell, batch=sum(1 if state.batch is None else state.batch for state in states))
+
+    def copy(self, **fields: Any) -> "State":
+        """The same state, with some fields replaced. Raises `ShapeError` for a field that it does not have."""
+        unknown = sorted(set(fields) - set(self))
+        if unknown:
+            raise ShapeError(f"{self.cell or 'State'}: there is no field {unknown[0]}; fields are {', '.join(self)}")
+        return State({**self._fields, **fields}, cell=self.cell, batch=self.batch)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a safetensors file, atomically. Raises `ModelFileError` where it cannot be written."""
+        arrays = {".".join(names): value for names, value in self._leaves()}
+        safetensors.write(path, arrays, {"format": FORMAT, "version": 1, "tree": self._tree()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "State":
+        """Read a state that `save` wrote. Raises `ModelFileError` for a file that is no state."""
+        arrays, facts = safetensors.read(path)
+        if facts.get("format") != FORMAT or facts.get("version") != 1:
+            raise ModelFileError(f"{path}: format {facts.get('format')!r} is not {FORMAT!r}, version 1")
+        try:
+            return _from_tree(facts["tree"], arrays, "")
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ModelFileError(f"{path}: this is not a whole state: {error}") from error
+
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name} {written(value.shape)}" for name, value in self.items())
-        batch = f"; batch {self.batch}" if self.batch is not None else ""
-        return f"State({self.cell + ', ' if self.cell else ''}{fields}{batch})"
+        texts = [f"{n} {v!r}" if isinstance(v, State) else f"{n} {written(v.shape)}" for n, v in self.items()]
+        named = ", ".join([self.cell] * bool(self.cell) + texts)
+        return f"State({named}{f'; batch {self.batch}' if self.batch is not None else ''})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        return self.keys() == other.keys() and all(np.array_equal(self[name], other[name]) for name in self)
+        return self.cell == other.cell and self.keys() == other.keys() and all(_equal(self[n], other[n]) for n in self)
 
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made as every state is, so their fields are read-only too."""
+        return partial(State, cell=self.cell, batch=self.batch), (self._fields,)
+
+    def _leaves(self) -> Iterator[tuple[list[str], Array]]:
+        for name, value in self.items():
+            if isinstance(value, State):
+                yield from (([name, *names], array) for names, array in value._leaves())
+            else:
+                yield [name], value
+
+    def _sizes(self) -> list[Shape]:
+        """Shapes without the batch."""
+        return [array.shape if self.batch is None else array.shape[1:] for _, array in self._leaves()]
+
+    def _tree(self) -> dict[str, Any]:
+        parts = {name: value._tree() if isinstance(value, State) else None for name, value in self.items()}
+        return {"cell": self.cell, "batch": self.batch, "fields": parts}
+
+
+FORMAT = "elman state"
+
+
+def _joined(values: Sequence[Any], batches: Sequence[int | None]) -> Any:
+    if isinstance(values[0], State):
+        return State.stack(values)
+    return np.concatenate([value if batch is not None else value[None] for value, batch in zip(values, batches, strict=True)])
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a == b if isinstance(a, State) else not isinstance(b, State) and np.array_equal(a, b)
+
+
+def _from_tree(tree: Mapping[str, Any], arrays: Mapping[str, Array], before: str) -> State:
+    fields: dict[str, Any] = {}
+    for name, part in tree["fields"].items():
+        fields[name] = arrays[before + name] if part is None else _from_tree(part, arrays, f"{before}{name}.")
+    batch = tree["batch"]
+    if not isinstance(tree["cell"], str) or not (batch is None or type(batch) is int):
+        raise ValueError("cell or batch is of the wrong kind")
+    return State(fields, cell=tree["cell"], batch=batch)
 
 
 def checked_state(
@@ -67,7 +172,7 @@ def checked_state(
     That is nothing (zeros), a `State`, a mapping, a sequence in order, or one array where there is one state. `batch` None
     stands for one example, whose arrays have no batch.
 
-    Raises `ShapeError` that says which state, its sizes, and what is wanted.
+    Raises `ShapeError` that says which state, its sizes, and what is wanted; `DataError` for what is no finite number.
     """
     rows = 1 if batch is None else batch
     if given is None:
@@ -75,14 +180,27 @@ def checked_state(
     fields = _fields(given, list(wanted), cell)
     states = {}
     for name, shape in wanted.items():
-        array = np.asarray(fields[name])
+        array = _array(cell, name, fields[name])
         expected = shape if batch is None else (batch, *shape)
         if array.shape != expected:
             raise ShapeError(_mismatch(cell, name, array.shape, shape, batch))
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ShapeError(f"{cell}: state {name} holds NaN, infinity, or what is no number")
-        states[name] = array.astype(dtype).reshape(rows, *shape)
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+        if not np.isfinite(array).all():
+            first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise DataError(f"{cell}: state {name} holds NaN or infinity (first at {first}, as {dtype})")
+        states[name] = array.reshape(rows, *shape)
     return states
+
+
+def _array(cell: str, name: str, given: Any) -> Array:
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise ShapeError(f"{cell}: state {name} has rows of different lengths") from None
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{cell}: state {name} holds {array.dtype}, numbers are wanted")
+    return array
 
 
 def _fields(given: Any, names: Sequence[str], cell: str) -> Mapping[str, Any]:
@@ -96,7 +214,8 @@ def _fields(given: Any, names: Sequence[str], cell: str) -> Mapping[str, Any]:
     if isinstance(given, tuple) and len(names) == 1:
         values = list(given)
     if len(values) != len(names):
-        raise ShapeError(f"{cell}: {len(values)} states are given; {cell} has {', '.join(names) or 'none'}")
+        number = "1 state is" if len(values) == 1 else f"{len(values)} states are"
+        raise ShapeError(f"{cell}: {number} given; {cell} has {', '.join(names) or 'none'}")
     return dict(zip(names, values, strict=True))
 
 

@@ -5,6 +5,7 @@ temporary file beside the target is written, flushed to disk, and renamed over i
 """
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -24,32 +25,66 @@ KEY = "elman"
 def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
     """Write arrays and facts (plain data for JSON) to a file, atomically.
 
-    Raises `ModelFileError` where the folder cannot be written; an older file is then still there, whole.
+    Raises `ModelFileError` where the folder cannot be written, or facts are not such data; an older file is then still
+    there, whole.
     """
     from safetensors.numpy import save
 
+    try:
+        text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} cannot be written: its facts are no plain data for JSON ({error})") from error
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomic(path, save(whole, metadata={KEY: json.dumps(facts, sort_keys=True, allow_nan=False)}))
+    write_atomic(path, save(whole, metadata={KEY: text}))
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace a file's content in one step. Raises `ModelFileError` that says what the system said."""
-    target = Path(path)
+    """Replace a file's content in one step. Raises `ModelFileError` that says what the system said.
+
+    A link is followed: what it leads to is replaced, and it stays.
+    """
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        target = _target(path)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, _mode_of(target))
         os.replace(temporary, target)
-    except OSError as error:
-        raise ModelFileError(f"{target} cannot be written: {error.strerror or error}") from error
+        temporary = ""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unwritable(path, error) from error
     finally:
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            if temporary:
+        if temporary:
+            with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before the work whether its result can be written. Raises `ModelFileError` as `write` would."""
+    try:
+        with tempfile.TemporaryFile(dir=_target(path).parent):
+            pass
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads. Raises `OSError` for what is there and is no file: a folder, a device, a pipe."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is a device or a pipe; name a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"the folder {Path(path).parent} does not exist")
+    return target
+
+
+def _unwritable(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
+    return ModelFileError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
