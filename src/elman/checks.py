@@ -78,6 +78,7 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
     if x.dtype.kind in "iu":
         if x.ndim not in (1, 2):
             raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")
+        _check_batch(cell, x, x.ndim == 2)
         check_tokens(cell, x, size)
         return (x[None] if x.ndim == 1 else x), True, None if x.ndim == 1 else x.shape[0]
     if x.dtype.kind != "f":
@@ -85,14 +86,17 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
     if x.ndim not in (2, 3) or x.shape[-1] != size:
         wanted = f"[T, {size}] or [B, T, {size}]"
         raise ShapeError(f"{cell}: the input is {written(x.shape)}; {wanted} is wanted, input={size}")
+    _check_batch(cell, x, x.ndim == 3)
     with np.errstate(over="ignore"):
         cast = x.astype(dtype, copy=False)
     if not np.isfinite(cast).all():
         raise DataError(f"{cell}: the input holds NaN or infinity (first at {_first_bad(cast)}, as {dtype})")
-    batch = None if x.ndim == 2 else x.shape[0]
-    if batch == 0:
+    return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
+
+
+def _check_batch(cell: str, x: Array, batched: bool) -> None:
+    if batched and not len(x):
         raise ShapeError(f"{cell}: the batch is empty, {written(x.shape)}; at least one sequence is wanted")
-    return (cast[None] if x.ndim == 2 else cast), False, batch
 
 
 def check_tokens(owner: str, tokens: Array, size: int) -> None:

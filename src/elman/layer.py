@@ -28,7 +28,10 @@ Back = Callable[[Array, Tree], tuple[dict[str, Array], Array | None, Tree]]
 
 @dataclass(frozen=True)
 class Flow:
-    """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and truth values `[T, B]` by flag."""
+    """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and truth values `[T, B]` by flag.
+
+    `turned_reset` holds the resets of the other direction where this one reads against it.
+    """
 
     x: Array
     tokens: bool
@@ -36,6 +39,7 @@ class Flow:
     lengths: Array | None = None
     gradient: bool = False
     noise: np.random.Generator | None = None
+    turned_reset: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,7 @@ class Record:
         dy, layer, batch = np.asarray(dy, self._layer.dtype), self._layer, self.state.batch
         if dy.shape != self.y.shape:
             raise ShapeError(f"{layer.name}: dy is {written(dy.shape)}, the output is {written(self.y.shape)}")
-        zeros = layer._zero_states(1 if batch is None else batch)
-        last = zeros if d_state is None else layer._state_in(d_state, batch)
-        assert last is not None, "a state was given"
+        last = _filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
         parameters, d_x, first = self._back(dy[:, None] if batch is None else dy.swapaxes(0, 1), last)
         return Gradients(parameters, None if d_x is None else outward(d_x, batch), layer._state_out(first, batch))
 
@@ -102,7 +104,12 @@ class Layer(ABC):
         return outward(passed.y, batch), self._state_out(passed.states, batch)
 
     def step(self, x: Any, state: Any = None) -> tuple[Array, State]:
-        """One step: `x` `[I]` or `[B, I]`, or a token, or tokens `[B]`; returns the output and the state."""
+        """One step: `x` `[I]` or `[B, I]`, or a token, or tokens `[B]`; returns the output and the state.
+
+        Raises `SettingError` where a direction reads from the end of a sequence.
+        """
+        if self._reads_from_end:
+            raise SettingError(f"{self.name}: a step cannot be taken alone; a direction reads from the end of a sequence")
         x = np.asarray(x)
         batched = x.ndim > (0 if x.dtype.kind in "iu" else 1)
         y, state = self(x[:, None] if batched else x[None], state)
@@ -136,10 +143,11 @@ class Layer(ABC):
     ) -> Record:
         """Run forward and remember what the gradient needs.
 
-        `truncate` k cuts the gradient before steps k, 2k, ... (None: never). `dropout_seed` draws what dropout drops; without
-        it nothing is dropped.
+        `truncate` k cuts the gradient before steps k, 2k, ... (None: never). `dropout_seed` draws what dropout drops;
+        without it nothing is dropped.
         """
-        flow, states, batch = self._inward(x, state, lengths, reset, truncate=truncate, gradient=True, seed=dropout_seed)
+        asked: dict[str, Any] = {"truncate": truncate, "gradient": True, "seed": dropout_seed}
+        flow, states, batch = self._inward(x, state, lengths, reset, **asked)
         passed = self._pass(flow, states)
         assert passed.back is not None, "a gradient was asked for"
         return Record(outward(passed.y, batch), self._state_out(passed.states, batch), self, passed.back)
@@ -194,9 +202,18 @@ class Layer(ABC):
     @abstractmethod
     def _zero_states(self, batch: int) -> Tree: ...
 
+    @property
+    @abstractmethod
+    def _reads_from_end(self) -> bool:
+        """Whether outputs need inputs that come later."""
+
+    @abstractmethod
+    def _leaves(self) -> tuple["Layer", ...]:
+        """The layers that have parameters of their own."""
+
     @abstractmethod
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:
-        """What the caller gave as a state, checked; None where it gave nothing."""
+        """What the caller gave as a state, checked; None where it gave nothing, also for a part of it."""
 
     @abstractmethod
     def _state_out(self, states: Tree, batch: int | None) -> State: ...
@@ -232,6 +249,13 @@ class Layer(ABC):
         noise = None if seed is None else np.random.default_rng(checked_seed(seed))
         flow = Flow(x.swapaxes(0, 1), tokens, flags, lengths, gradient, noise)
         return flow, self._state_in(state, batch), batch
+
+
+def _filled(given: Tree | None, zeros: Tree) -> Tree:
+    """Zeros for the parts that nothing was given for."""
+    if given is None:
+        return zeros
+    return {name: _filled(given[name], zero) if isinstance(zero, dict) else given[name] for name, zero in zeros.items()}
 
 
 def outward(value: Array, batch: int | None) -> Array:

@@ -78,11 +78,11 @@ class Model:
         self.vocabulary = vocabulary
         self.training: dict[str, Any] = {}
         seeds = [int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(2)]
-        named = {"input": word_dim, "hidden": hidden_dim} | sizes
+        named: dict[str, Any] = {"input": word_dim, "hidden": hidden_dim} | sizes
         ours = {n: s for n, s in named.items() if n in cell.sizes}
         self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
         output = next(iter(self.rnn.graph.named("output").values()))
-        read = {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim} | sizes
+        read: dict[str, Any] = {"hidden": int(self.rnn.graph.nodes[output].shape[0]), "output": word_dim} | sizes
         self.readout = RNN(
             readout, dtype=dtype, seed=seeds[1], target=target, **{n: s for n, s in read.items() if n in readout.sizes}
         )

@@ -29,10 +29,10 @@ class RNN(Layer):
     `[T]` or `[B, T]` are tokens, standing for one-hot vectors. `y` is `[T, H]` or `[B, T, H]`, the state `[H]` or `[B, H]`.
 
     `cell` is a `Cell`; `input`, `hidden` and any other sizes that it names are integers; `dtype` is "float32" or
-    "float64"; `seed` draws the first parameters; `target` is "auto", "numpy" or "interpreter". With `learn_initial` the initial
-    state is a parameter (`h0` for the state `h`), first zero. `recurrent_dropout` is the share that is dropped, while
-    training, of what the state brings to products, the same at every step. Raises `SettingError` for
-    sizes and names that do not fit, `CellError` for equations that do not.
+    "float64"; `seed` draws the first parameters; `target` is "auto", "numpy" or "interpreter". With `learn_initial` the
+    initial state is a parameter (`h0` for the state `h`), first zero. `recurrent_dropout` is the share that is dropped,
+    while training, of what the state brings to products, the same at every step. Raises `SettingError` for sizes and names
+    that do not fit, `CellError` for equations that do not.
 
     >>> import numpy as np, elman
     >>> rnn = elman.RNN(elman.cells.lstm, input=3, hidden=5)
@@ -87,6 +87,13 @@ class RNN(Layer):
     def values(self) -> tuple[str, ...]:
         """Names of all that `inspect` can show."""
         return tuple(self.graph.values)
+
+    @property
+    def _reads_from_end(self) -> bool:
+        return False
+
+    def _leaves(self) -> tuple[Layer, ...]:
+        return (self,)
 
     # --- a part of a layer --------------------------------------------------------------------------------------------
 
@@ -161,11 +168,10 @@ class RNN(Layer):
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
-        states = self._zero_states(batch)
-        if self.learn_initial:
-            for name, zeros in states.items():
-                zeros += self._parameters[initial_name(name)]
-        return states
+        zeros = self._zero_states(batch)
+        if not self.learn_initial:
+            return zeros
+        return {name: zero + self._parameters[initial_name(name)] for name, zero in zeros.items()}
 
     def _zero_states(self, batch: int) -> Tree:
         return {name: np.zeros((batch, *shape), self.dtype) for name, shape in self._state_shapes.items()}

@@ -1,13 +1,17 @@
-"""Layers made of layers: one upon another, and in two directions."""
+"""Layers made of layers: one upon another, and in two directions.
+
+Longer than the guide for a file: it is one idea, a layer with named parts, in its three forms.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from elman.checks import checked_share
-from elman.errors import SettingError, ShapeError
+from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.layer import Back, Flow, Layer, Passed, Tree
 from elman.passes.carry import LIVE, RESET
@@ -23,6 +27,12 @@ class _Parts(Layer):
         for name, part in parts.items():
             if not isinstance(part, Layer):
                 raise SettingError(f"{kind}: {name} is {part!r}; a layer (RNN, Stack, Bidirectional) is wanted")
+        names: dict[int, str] = {}
+        for name, part in parts.items():
+            for leaf in part._leaves():
+                if names.setdefault(id(leaf), name) != name:
+                    same = f"{names[id(leaf)]} and {name} hold the same layer ({leaf.name})"
+                    raise SettingError(f"{kind}: {same}; make one for each, since each has parameters of its own")
         self.parts = dict(parts)
         dtypes = {part.dtype.name for part in parts.values()}
         if len(dtypes) > 1:
@@ -58,17 +68,30 @@ class _Parts(Layer):
     def _zero_states(self, batch: int) -> Tree:
         return {name: part._zero_states(batch) for name, part in self.parts.items()}
 
+    @property
+    def _reads_from_end(self) -> bool:
+        return any(part._reads_from_end for part in self.parts.values())
+
+    def _leaves(self) -> tuple[Layer, ...]:
+        return tuple(leaf for part in self.parts.values() for leaf in part._leaves())
+
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:
         if given is None:
             return None
         if isinstance(given, State) and given.cell not in ("", self.name):
             raise ShapeError(f"{self.name}: this is a state of {given.cell}")
-        if isinstance(given, Sequence) and len(given) == len(self.parts):
+        if isinstance(given, tuple | list) and len(given) == len(self.parts):
             given = dict(zip(self.parts, given, strict=True))
         if not isinstance(given, Mapping) or set(given) != set(self.parts):
-            raise ShapeError(f"{self.name}: the state has one part for each of {', '.join(self.parts)}; this is {given!r}")
-        states = {name: part._state_in(given[name], batch) for name, part in self.parts.items()}
-        return {n: self.parts[n]._initial(batch or 1) if part is None else part for n, part in states.items()}
+            wanted = f"the state has one part for each of {', '.join(self.parts)}"
+            raise ShapeError(f"{self.name}: {wanted}; this is {_described(given)}")
+        return {name: self._part_in(name, given[name], batch) for name in self.parts}
+
+    def _part_in(self, name: str, given: Any, batch: int | None) -> Tree | None:
+        try:
+            return self.parts[name]._state_in(given, batch)
+        except (ShapeError, DataError) as error:
+            raise type(error)(f"{self.name.partition('(')[0]}, part {name}: {error}") from None
 
     def _state_out(self, states: Tree, batch: int | None) -> State:
         fields = {name: part._state_out(states[name], batch) for name, part in self.parts.items()}
@@ -90,11 +113,12 @@ class Stack(_Parts):
     """
 
     def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False) -> None:
+        layers = list(layers)
         if not layers:
             raise SettingError("Stack: no layer is given; one or more are wanted")
         self._take("Stack", {str(position): layer for position, layer in enumerate(layers)})
         self.dropout, self.residual = checked_share("dropout", dropout), residual
-        for position, (below, above) in enumerate(zip(layers, layers[1:], strict=False)):
+        for position, (below, above) in enumerate(pairwise(layers)):
             _check_meet(position, below, above, residual)
         self.input_shape, self.output_shape = layers[0].input_shape, layers[-1].output_shape
 
@@ -131,7 +155,8 @@ class Stack(_Parts):
         d_x: Array | None = dy
         for position, name in reversed(list(enumerate(self.parts))):
             back, scale = backs[position], scales[position]
-            assert back is not None and d_x is not None, "only the first layer may read tokens"
+            assert back is not None, "a gradient was asked for"
+            assert d_x is not None, "only the first layer may read tokens"
             d_y = d_x if scale is None else d_x * scale
             parameters, d_x, first[name] = back(d_y, d_states[name])
             found |= {f"{name}.{n}": value for n, value in parameters.items()}
@@ -160,14 +185,15 @@ class Backwards(_Parts):
         self.layer = layer
         self.input_shape, self.output_shape = layer.input_shape, layer.output_shape
 
-    def step(self, x: Any, state: Any = None) -> tuple[Array, State]:
-        """Raises `SettingError`: what reads from the end needs the whole sequence."""
-        raise SettingError(f"{self.name}: a step cannot be taken alone; this direction reads from the end of a sequence")
+    @property
+    def _reads_from_end(self) -> bool:
+        return True
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         turn = _turned(flow)
-        flags = {n: f if n != RESET else _turned_resets(flow, turn) for n, f in flow.flags.items()}
-        inner = replace(flow, x=turn(flow.x), flags=flags)
+        reset = flow.flags.get(RESET)
+        turned = {} if reset is None else {RESET: _turned_resets(flow, turn)}
+        inner = replace(flow, x=turn(flow.x), flags={**flow.flags, **turned}, turned_reset=reset)
         passed = self.layer._pass(inner, None if states is None else states["layer"], _names(keep, "layer"))
         values = {f"layer.{n}": turn(value) for n, value in passed.values.items()}
 
@@ -202,19 +228,21 @@ class Bidirectional(_Parts):
         if merge not in MERGES:
             raise SettingError(f"Bidirectional: merge {merge!r} is unknown; it is one of {', '.join(MERGES)}")
         if forward.input_shape != backward.input_shape:
-            sizes = f"{forward.input_shape} and {backward.input_shape}"
-            raise SettingError(f"Bidirectional: the directions read inputs of sizes {sizes}; one input is read by both")
-        if merge != "concatenate" and forward.output_shape != backward.output_shape:
-            sizes = f"{forward.output_shape} and {backward.output_shape}"
-            raise SettingError(f"Bidirectional: a {merge} wants outputs of one size, these are {sizes}")
+            reads = [f"{layer.name} reads {_size(layer.input_shape)} values a step" for layer in (forward, backward)]
+            raise SettingError(f"Bidirectional: forward {reads[0]}, backward {reads[1]}; both read one input")
+        outputs, joined = (forward.output_shape, backward.output_shape), merge == "concatenate"
+        gives = [f"{layer.name} gives {_size(layer.output_shape)} values a step" for layer in (forward, backward)]
+        if joined and any(len(shape) != 1 for shape in outputs):
+            raise SettingError(f"Bidirectional: forward {gives[0]}, backward {gives[1]}; concatenate wants vectors")
+        if not joined and outputs[0] != outputs[1]:
+            raise SettingError(f"Bidirectional: forward {gives[0]}, backward {gives[1]}; a {merge} wants one size")
         self.merge, self._backward = merge, Backwards(backward)
-        self.input_shape, self._cut = forward.input_shape, int(forward.output_shape[0])
-        joined = merge == "concatenate"
+        self.input_shape, self._cut = forward.input_shape, int(forward.output_shape[0]) if joined else 0
         self.output_shape = (self._cut + int(backward.output_shape[0]),) if joined else forward.output_shape
 
-    def step(self, x: Any, state: Any = None) -> tuple[Array, State]:
-        """Raises `SettingError`: what reads from the end needs the whole sequence."""
-        raise SettingError(f"{self.name}: a step cannot be taken alone; one direction reads from the end of a sequence")
+    @property
+    def _reads_from_end(self) -> bool:
+        return True
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         ahead = self.parts["forward"]._pass(flow, None if states is None else states["forward"], _names(keep, "forward"))
@@ -235,10 +263,9 @@ class Bidirectional(_Parts):
             return np.concatenate((a, b), -1)
         return a * b if self.merge == "product" else (a + b) * self.dtype.type(0.5 if self.merge == "mean" else 1.0)
 
-    def _back(
-        self, ahead: Passed, behind: Passed, dy: Array, d_states: Tree
-    ) -> tuple[dict[str, Array], Array | None, Tree]:
-        assert ahead.back is not None and behind.back is not None, "a gradient was asked for"
+    def _back(self, ahead: Passed, behind: Passed, dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
+        assert ahead.back is not None, "a gradient was asked for"
+        assert behind.back is not None, "a gradient was asked for"
         d_a, d_b = self._parted(dy, ahead.y, behind.y)
         of_a, x_a, first_a = ahead.back(d_a, d_states["forward"])
         of_b, x_b, first_b = behind.back(d_b, {"layer": d_states["backward"]})
@@ -283,7 +310,13 @@ def _check_meet(position: int, below: Layer, above: Layer, residual: bool) -> No
 
 
 def _size(shape: Sequence[int]) -> str:
-    return "x".join(str(int(size)) for size in shape)
+    return "x".join(str(int(size)) for size in shape) or "1"
+
+
+def _described(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return f"one with {', '.join(map(str, given)) or 'none'}"
+    return f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
 
 
 def _turned(flow: Flow) -> Any:
@@ -297,7 +330,9 @@ def _turned(flow: Flow) -> Any:
 
 
 def _turned_resets(flow: Flow, turn: Any) -> Array:
-    """A reset before step t parts t-1 from t; read backwards it comes before t-1."""
+    """A reset before step t parts t-1 from t; read backwards it comes before t-1. Turned again, it is what it was."""
+    if flow.turned_reset is not None:
+        return flow.turned_reset
     parted = np.roll(flow.flags[RESET], -1, axis=0)
     parted[-1:] = False  # behind the last step nothing is parted
     if flow.lengths is not None:

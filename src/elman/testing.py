@@ -333,7 +333,8 @@ VECTORS = """
 NUMBERS = """mean({n1}); {n1}[0]; {n1}[-1] * {k1}; {n1} @ {n2} / len({n1}); sum(softmax({n1}) * {n2}); tanh(sum({nm1}));
     sigmoid({k1}); mean(outer({n1}, {m1})); maximum({k1}, {k2})"""
 MATRICES = """{nm1} / 2 + outer({n1}, {m1}) / 3; tanh({nm1}); {nm1} * sigmoid({k1});
-    {nm1} - outer({nm1} @ {m1}, softmax({m1})); transpose({mn1}) + {nm1} / 3; maximum({nm1}, outer({n1}, {m1})); concatenate({nm1}, {nm2})[:len({n1})]"""
+    {nm1} - outer({nm1} @ {m1}, softmax({m1})); transpose({mn1}) + {nm1} / 3; maximum({nm1}, outer({n1}, {m1}));
+    concatenate({nm1}, {nm2})[:len({n1})]"""
 NEXT = "tanh({n1}); tanh({n1} + {n2}); {n1} / 2; sigmoid({n1}) * tanh({n2}); {n1} / 2 + tanh({n2}); tanh({ni1} @ x)"
 
 Sizes = tuple[str | int, ...]

@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.peers
 
-T, B, I, H = 7, 3, 5, 6
+T, B, I, H = 7, 3, 5, 6  # noqa: E741 (the design's letter for the input size)
 
 
 def stacked(parameters, prefix, gates):

@@ -85,8 +85,8 @@ def mlstm_with(forget: Activation, *, name: str = "") -> Cell:
                       wf=weight(1, "input", init="zeros"), bf=bias(1, init=_three_to_six)):  # fmt: skip
         """c<t> = f c<t-1> + i v k^T, n<t> = f n<t-1> + i k, h<t> = o (c<t> q) / max(|n<t> q|, 1)
 
-        q = wq x + bq, k = wk x / sqrt(d) + bk, v = wv x + bv, o by sigmoid; the numbers i by exp, f by sigmoid or exp. c and n
-        are stored divided by e^m, m<t> = max(ln f + m<t-1>, ln i), and so is the 1.    Beck et al., 2024 (xLSTM), one head.
+        q = wq x + bq, k = wk x / sqrt(d) + bk, v = wv x + bv, o by sigmoid; the numbers i by exp, f by sigmoid or exp. c and
+        n are stored divided by e^m, m<t> = max(ln f + m<t-1>, ln i), so is the 1.    Beck et al., 2024 (xLSTM), one head.
         """
         q = wq @ x + bq
         k = wk @ x / len(n) ** 0.5 + bk

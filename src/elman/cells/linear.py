@@ -169,7 +169,7 @@ def rg_lru(x, h, *, wr=weight("hidden", "input"), br=bias("hidden"), wi=weight("
            w=weight("hidden", "input"), b=bias("hidden"), lam=bias("hidden", init=_slow)):  # fmt: skip
     """h<t> = a h<t-1> + sqrt(1 - a^2) (i (w x + b)), a = sigmoid(lam)^(8 r)    De et al., Griffin, 2024 (RG-LRU).
 
-    r by wr, i by wi, both sigmoid. w x + b is the projection that the paper's block has in front: input and hidden may differ.
+    r by wr, i by wi, both sigmoid. w x + b is the projection before it in the paper's block: input and hidden may differ.
     """
     r = sigmoid(wr @ x + br)
     i = sigmoid(wi @ x + bi)
