@@ -45,10 +45,12 @@ from elman.gates import (
     where,
 )
 from elman.graph import Graph
+from elman.layer import Gradients, Layer, Record
 from elman.model import Model, Propagation, Stream
 from elman.replay import from_graph
-from elman.rnn import RNN, Gradients, Record
+from elman.rnn import RNN
 from elman.sampling import Sampling
+from elman.stack import Backwards, Bidirectional, Stack
 from elman.states import State
 from elman.testing import check_cell
 from elman.text import Vocabulary
@@ -59,6 +61,8 @@ __version__ = "0.1.0"
 __all__ = [
     "RNN",
     "AddGate",
+    "Backwards",
+    "Bidirectional",
     "Cell",
     "CellError",
     "DataError",
@@ -66,6 +70,7 @@ __all__ = [
     "Gradients",
     "Graph",
     "GraphError",
+    "Layer",
     "MissingLibraryError",
     "Model",
     "ModelFileError",
@@ -77,6 +82,7 @@ __all__ = [
     "ShapeError",
     "Sigmoid",
     "Softmax",
+    "Stack",
     "State",
     "Stream",
     "Tanh",

@@ -7,7 +7,6 @@ import numpy as np
 
 from elman.errors import DataError, SettingError, ShapeError, TokenError
 from elman.gates import Array
-from elman.graph import Graph
 from elman.shapes import Shape, written
 from elman.targets import target
 
@@ -45,14 +44,22 @@ def checked_truncate(truncate: Any) -> int:
     return int(truncate)
 
 
-def checked_parameters(cell: str, graph: Graph, values: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Array]:
+def checked_share(name: str, share: Any) -> float:
+    """A share: at least 0 and below 1. Raises `SettingError`."""
+    if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0 <= share < 1:
+        raise SettingError(f"{name}={share!r} must be a share, at least 0 and below 1")
+    return float(share)
+
+
+def checked_parameters(
+    cell: str, shapes: Mapping[str, Shape], values: Mapping[str, Any], dtype: np.dtype[Any]
+) -> dict[str, Array]:
     """Parameters by name as arrays of the right shape and type. Raises `SettingError`, `ShapeError`, `DataError`."""
-    leaves = graph.leaves("parameter")
     checked = {}
     for name, value in values.items():
-        if name not in leaves:
-            raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(leaves)}")
-        array, shape = np.asarray(value), graph.nodes[leaves[name]].shape
+        if name not in shapes:
+            raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(shapes)}")
+        array, shape = np.asarray(value), shapes[name]
         if array.shape != shape:
             raise ShapeError(f"{cell}: {name} is {written(array.shape)}, {written(shape)} is wanted")
         if array.dtype.kind not in "fiu":
@@ -74,6 +81,7 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
     if x.dtype.kind in "iu":
         if x.ndim not in (1, 2):
             raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")
+        _check_batch(cell, x, x.ndim == 2)
         check_tokens(cell, x, size)
         return (x[None] if x.ndim == 1 else x), True, None if x.ndim == 1 else x.shape[0]
     if x.dtype.kind != "f":
@@ -81,14 +89,17 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
     if x.ndim not in (2, 3) or x.shape[-1] != size:
         wanted = f"[T, {size}] or [B, T, {size}]"
         raise ShapeError(f"{cell}: the input is {written(x.shape)}; {wanted} is wanted, input={size}")
+    _check_batch(cell, x, x.ndim == 3)
     with np.errstate(over="ignore"):
         cast = x.astype(dtype, copy=False)
     if not np.isfinite(cast).all():
         raise DataError(f"{cell}: the input holds NaN or infinity (first at {_first_bad(cast)}, as {dtype})")
-    batch = None if x.ndim == 2 else x.shape[0]
-    if batch == 0:
+    return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
+
+
+def _check_batch(cell: str, x: Array, batched: bool) -> None:
+    if batched and not len(x):
         raise ShapeError(f"{cell}: the batch is empty, {written(x.shape)}; at least one sequence is wanted")
-    return (cast[None] if x.ndim == 2 else cast), False, batch
 
 
 def check_tokens(owner: str, tokens: Array, size: int) -> None:

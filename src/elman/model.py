@@ -83,13 +83,13 @@ class Model:
         self.vocabulary = vocabulary
         self.training: dict[str, Any] = {}
         seeds = [int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(2)]
-        named = {"input": word_dim, "hidden": hidden_dim} | sizes
+        named: dict[str, Any] = {"input": word_dim, "hidden": hidden_dim} | sizes
         ours = {n: s for n, s in named.items() if n in cell.sizes}
         self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
         shape = self.rnn.graph.nodes[next(iter(self.rnn.graph.named("output").values()))].shape
         if len(shape) != 1:
             raise SettingError(f"Model: the output of {cell.name} is {written(shape)}; the read-out wants a vector")
-        read = sizes | {"hidden": int(shape[0]), "output": word_dim}
+        read: dict[str, Any] = sizes | {"hidden": int(shape[0]), "output": word_dim}
         self.readout = RNN(
             readout, dtype=dtype, seed=seeds[1], target=target, **{n: s for n, s in read.items() if n in readout.sizes}
         )
@@ -125,7 +125,7 @@ class Model:
     @property
     def word_dim(self) -> int:
         """Number of symbols."""
-        return int(self.rnn._input_shape[0])
+        return int(self.rnn.input_shape[0])
 
     @property
     def parameters(self) -> Mapping[str, Array]:

@@ -1,42 +1,67 @@
 """State: what a cell carries from one step to the next, as an immutable value with named fields."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ShapeError
+from elman.errors import DataError, ModelFileError, ShapeError
 from elman.gates import Array
+from elman.io import safetensors
 from elman.shapes import Shape, written
 
 
-class State(Mapping[str, Array]):
+class State(Mapping[str, Any]):
     """The state of a cell: named read-only arrays, `[H]` for one example or `[B, H]` for a batch.
 
-    `state.h` or `state["h"]` is a field. A state is a value: nothing changes it, and the caller keeps it. Raises
-    `ShapeError` for a field that is not of the batch.
+    `state.h` or `state["h"]` is a field; the state of a stack has one state a layer, `state.layers`. `state[rows]` selects
+    from a batch: an index gives one example, a slice, indices or truth values give a batch. A state is a value: nothing
+    changes it, and the caller keeps it. Raises `ShapeError` for a field that is not of the batch.
 
     >>> import numpy as np
-    >>> State({"h": np.zeros(3), "c": np.ones(3)}, cell="lstm")
-    State(lstm, h (3), c (3))
+    >>> state = State({"h": np.zeros((2, 3)), "c": np.ones((2, 3))}, cell="lstm", batch=2)
+    >>> state, state[1].c
+    (State(lstm, h (2, 3), c (2, 3); batch 2), array([1., 1., 1.]))
     """
 
     __slots__ = ("_fields", "batch", "cell")
+    batch: int | None
+    cell: str
 
     def __init__(self, fields: Mapping[str, Any], *, cell: str = "", batch: int | None = None) -> None:
-        copied = {}
+        copied: dict[str, Any] = {}
         for name, value in fields.items():
-            array = np.array(value)
-            if batch is not None and array.shape[:1] != (batch,):
-                raise ShapeError(f"{cell or 'State'}: state {name} is {written(array.shape)}; a batch of {batch} is wanted")
-            array.flags.writeable = False
-            copied[name] = array
-        self._fields: dict[str, Array] = copied
-        self.cell, self.batch = cell, batch
+            copied[name] = kept = value if isinstance(value, State) else np.array(_array(cell or "State", name, value))
+            if isinstance(kept, State):
+                fits = kept.batch == batch
+            else:
+                kept.flags.writeable = False
+                fits = batch is None or kept.shape[:1] == (batch,)
+            if not fits:
+                shape = repr(kept) if isinstance(kept, State) else written(kept.shape)
+                wanted = "one example, without a batch," if batch is None else f"a batch of {batch}"
+                raise ShapeError(f"{cell or 'State'}: state {name} is {shape}; {wanted} is wanted")
+        for slot, content in (("_fields", copied), ("cell", cell), ("batch", None if batch is None else int(batch))):
+            object.__setattr__(self, slot, content)
 
-    def __getitem__(self, name: str) -> Array:
-        return self._fields[name]
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self._fields[key]
+        if self.batch is None:
+            raise ShapeError(f"{self.cell or 'State'}: this is the state of one example; only a batch has rows to select")
+        try:
+            rows = np.arange(self.batch)[key]
+        except (IndexError, TypeError) as error:
+            raise ShapeError(f"{self.cell or 'State'}: rows {key!r} of a batch of {self.batch}: {error}") from None
+        if np.ndim(rows) > 1:
+            raise ShapeError(f"{self.cell or 'State'}: rows {key!r} have {np.ndim(rows)} axes; an index or a list is wanted")
+        fields = {name: value[key] for name, value in self._fields.items()}
+        return State(fields, cell=self.cell, batch=None if np.ndim(rows) == 0 else len(rows))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -44,26 +69,129 @@ class State(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._fields)
 
-    def __getattr__(self, name: str) -> Array:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._fields:
             raise AttributeError(f"a state of {self.cell or 'this cell'} has {', '.join(self._fields)}, not {name}")
         return self._fields[name]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a state is a value: {name} cannot be set; copy({name}=...) makes another state")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a state is a value: {name} cannot be deleted")
+
+    @property
+    def layers(self) -> tuple["State", ...]:
+        """The states of the layers of a stack, from the input on."""
+        return tuple(value for value in self._fields.values() if isinstance(value, State))
+
+    @classmethod
+    def stack(cls, states: Iterable["State"]) -> "State":
+        """One batch of several states: single examples become rows, batches are joined.
+
+        Raises `ShapeError` where they are not of one cell and size, `DataError` where they are not of one type.
+        """
+        states = list(states)
+        if not states:
+            raise ShapeError("State.stack: no state is given; one or more are wanted")
+        first = states[0]
+        for state in states:
+            if (state.cell, state._sizes()) != (first.cell, first._sizes()):
+                raise ShapeError(f"State.stack: {first!r} and {state!r} are not of one cell and size")
+            if state._types() != first._types():
+                both = sorted(set(first._types().values()) | set(state._types().values()))
+                raise DataError(f"State.stack: states of {first.cell or 'one cell'} are {' and '.join(both)}; give one type")
+        fields = {name: _joined([state[name] for state in states], [state.batch for state in states]) for name in first}
+        return cls(fields, cell=first.cell, batch=sum(1 if state.batch is None else state.batch for state in states))
+
+    def copy(self, **fields: Any) -> "State":
+        """The same state, with some fields replaced. Raises `ShapeError` for a field that it does not have."""
+        unknown = sorted(set(fields) - set(self))
+        if unknown:
+            raise ShapeError(f"{self.cell or 'State'}: there is no field {unknown[0]}; fields are {', '.join(self)}")
+        return State({**self._fields, **fields}, cell=self.cell, batch=self.batch)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a safetensors file, atomically. Raises `ModelFileError` where it cannot be written."""
+        arrays = {".".join(names): value for names, value in self._leaves()}
+        safetensors.write(path, arrays, {"format": FORMAT, "version": 1, "tree": self._tree()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "State":
+        """Read a state that `save` wrote. Raises `ModelFileError` for a file that is no state."""
+        arrays, facts = safetensors.read(path)
+        if facts.get("format") != FORMAT or facts.get("version") != 1:
+            raise ModelFileError(f"{path}: format {facts.get('format')!r} is not {FORMAT!r}, version 1")
+        try:
+            state = _from_tree(facts["tree"], arrays, "")
+            unknown = set(arrays) - {".".join(names) for names, _ in state._leaves()}
+            if unknown:
+                raise ValueError(f"it has no field {min(unknown)}")
+            return state
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ModelFileError(f"{path}: this is not a whole state: {error}") from error
+
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name} {written(value.shape)}" for name, value in self.items())
-        batch = f"; batch {self.batch}" if self.batch is not None else ""
-        return f"State({self.cell + ', ' if self.cell else ''}{fields}{batch})"
+        texts = [f"{n} {v!r}" if isinstance(v, State) else f"{n} {written(v.shape)}" for n, v in self.items()]
+        named = ", ".join([self.cell] * bool(self.cell) + texts)
+        return f"State({named}{f'; batch {self.batch}' if self.batch is not None else ''})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        return self.keys() == other.keys() and all(np.array_equal(self[name], other[name]) for name in self)
+        known = (self.cell, self.batch, set(self), self._types()) == (other.cell, other.batch, set(other), other._types())
+        return known and all(_equal(self[n], other[n]) for n in self)
 
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made as every state is, so their fields are read-only too."""
         return partial(State, cell=self.cell, batch=self.batch), (self._fields,)
+
+    def _leaves(self) -> Iterator[tuple[list[str], Array]]:
+        for name, value in self.items():
+            if isinstance(value, State):
+                yield from (([name, *names], array) for names, array in value._leaves())
+            else:
+                yield [name], value
+
+    def _sizes(self) -> dict[tuple[str, ...], Shape]:
+        """Shapes without the batch."""
+        return {tuple(n): array.shape if self.batch is None else array.shape[1:] for n, array in self._leaves()}
+
+    def _types(self) -> dict[tuple[str, ...], str]:
+        return {tuple(names): array.dtype.name for names, array in self._leaves()}
+
+    def _tree(self) -> dict[str, Any]:
+        """What a file says beside the arrays; the fields are a list, since their order is part of a state."""
+        parts = [[name, value._tree() if isinstance(value, State) else None] for name, value in self.items()]
+        return {"cell": self.cell, "batch": self.batch, "fields": parts}
+
+
+FORMAT = "elman state"
+
+
+def _joined(values: Sequence[Any], batches: Sequence[int | None]) -> Any:
+    if isinstance(values[0], State):
+        return State.stack(values)
+    rows = [value[None] if batch is None else value for value, batch in zip(values, batches, strict=True)]
+    return np.concatenate(rows)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a == b if isinstance(a, State) else not isinstance(b, State) and np.array_equal(a, b)
+
+
+def _from_tree(tree: Mapping[str, Any], arrays: Mapping[str, Array], before: str) -> State:
+    fields: dict[str, Any] = {}
+    for name, part in tree["fields"]:
+        if not isinstance(name, str) or name in fields:
+            raise ValueError(f"{name!r} is no name of a field, or names two")
+        fields[name] = arrays[before + name] if part is None else _from_tree(part, arrays, f"{before}{name}.")
+    batch = tree["batch"]
+    if not isinstance(tree["cell"], str) or not (batch is None or (type(batch) is int and batch >= 0)):
+        raise ValueError("cell or batch is of the wrong kind")
+    return State(fields, cell=tree["cell"], batch=batch)
 
 
 def checked_state(
@@ -72,9 +200,11 @@ def checked_state(
     """Arrays `[B, ...]` for the states of a cell from whatever the caller gave.
 
     That is nothing (zeros), a `State`, a mapping, a sequence in order, or one array where there is one state. `batch` None
-    stands for one example, whose arrays have no batch.
+    stands for one example, whose arrays have no batch. Arrays are cast; a `State` was made by a layer, so one of a wider
+    type is a mistake.
 
-    Raises `ShapeError` that says which state, its sizes, and what is wanted; `DataError` for what is no finite number.
+    Raises `ShapeError` that says which state, its sizes, and what is wanted; `DataError` for what is no finite number, or a
+    `State` that would lose digits.
     """
     rows = 1 if batch is None else batch
     if given is None:
@@ -86,6 +216,11 @@ def checked_state(
         expected = shape if batch is None else (batch, *shape)
         if array.shape != expected:
             raise ShapeError(_mismatch(cell, name, array.shape, shape, batch))
+        if isinstance(given, State) and array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+            raise DataError(
+                f"{cell}: state {name} is {array.dtype}, this layer computes in {dtype}. "
+                f"Was this state made by another layer? Plain arrays are cast."
+            )
         with np.errstate(over="ignore"):
             array = array.astype(dtype)
         if not np.isfinite(array).all():
@@ -96,6 +231,8 @@ def checked_state(
 
 
 def _array(cell: str, name: str, given: Any) -> Array:
+    if isinstance(given, Mapping):
+        raise ShapeError(f"{cell}: state {name} has parts, {', '.join(map(str, given))}; an array is wanted")
     try:
         array = np.asarray(given)
     except ValueError:

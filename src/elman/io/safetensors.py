@@ -34,7 +34,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], facts: Mapp
         text = json.dumps(facts, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be written: its facts are no plain data for JSON ({error})") from error
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}  # () stays ()
     write_atomic(path, save(whole, metadata={KEY: text}))
 
 

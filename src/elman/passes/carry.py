@@ -7,9 +7,13 @@ from collections.abc import Callable
 
 from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
+from elman.passes.dependence import dependence
 
 LIVE, RESET, CUT = "step_is_live", "step_is_reset", "step_is_cut"
 """Names of the inputs that these passes add: one truth value for every step and example."""
+
+MASK = "recurrent_mask_"
+"""Beginning of the names of the masks of recurrent dropout."""
 
 Change = Callable[[Builder, int, int], int]
 
@@ -17,6 +21,38 @@ Change = Callable[[Builder, int, int], int]
 def with_reset(graph: Graph) -> Graph:
     """Let a reset put a state back to its initial value before the step: h<t-1> becomes where(reset, 0, h<t-1>)."""
     return _before_step(graph, RESET, lambda b, flag, h: b.add("where", (flag, b.constant(0.0), h)))
+
+
+def with_learnt_reset(graph: Graph) -> Graph:
+    """Let a reset put a state back to a parameter before the step: h<t-1> becomes where(reset, h0, h<t-1>)."""
+
+    def change(builder: Builder, flag: int, state: int) -> int:
+        node = builder.nodes[state]
+        return builder.add("where", (flag, builder.leaf("parameter", initial_name(node.name), node.shape), state))
+
+    return _before_step(graph, RESET, change)
+
+
+def initial_name(state: str) -> str:
+    """What the parameter is called that holds the initial value of a state."""
+    return f"{state}0"
+
+
+def with_recurrent_dropout(graph: Graph) -> Graph:
+    """Multiply what the state brings to a product by a mask: dropout on the recurrence, the same at every step.
+
+    Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural networks, 2016.
+    """
+    facts = dependence(graph)
+    builder = Builder(graph.name, notes=graph.notes)
+    new: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        inputs = [new[i] for i in node.inputs]
+        if node.gate == "product" and facts.shared[node.inputs[0]] and facts.reached[node.inputs[1]]:
+            mask = builder.leaf("input", f"{MASK}{node.inputs[1]}", graph.nodes[node.inputs[1]].shape)
+            inputs[1] = builder.add("multiply", (inputs[1], mask))
+        new[index] = builder.copy(node, inputs)
+    return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)
 
 
 def with_truncation(graph: Graph) -> Graph:

@@ -20,7 +20,6 @@ def tokenise(graph: Graph) -> Graph:
         else:
             sources = [builder.add("one_hot", (new[i],), (("size", size),)) if i == leaf else new[i] for i in node.inputs]
             new[index] = builder.copy(node, sources)
-    for result in graph.results:
-        if result.node == leaf:
-            new[leaf] = builder.add("one_hot", (new[leaf],), (("size", size),))
+    if any(result.node == leaf for result in graph.results):
+        new[leaf] = builder.add("one_hot", (new[leaf],), (("size", size),))
     return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)

@@ -1,0 +1,267 @@
+"""Layer: what RNN, Stack and Bidirectional share, the public door around a run in the layout of programs.
+
+Inside, time comes first: inputs and outputs are `[T, B, ...]`, states are trees of arrays `[B, ...]` by name. A layer passes
+a `Flow` on to its parts and returns what `Passed` holds; its backward direction is a function that the forward run leaves.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elman.checks import checked_lengths, checked_reset, checked_seed, checked_sequence, checked_truncate
+from elman.errors import SettingError, ShapeError
+from elman.gates import Array
+from elman.passes.carry import CUT, LIVE, RESET
+from elman.shapes import Shape, written
+from elman.states import State
+
+Tree = dict[str, Any]
+"""States by name: an array `[B, ...]`, or the tree of a part."""
+
+Back = Callable[[Array, Tree], tuple[dict[str, Array], Array | None, Tree]]
+"""From gradients for the output and the last state to those for the parameters, the input and the first state."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and truth values `[T, B]` by flag.
+
+    `turned_reset` holds the resets of the other direction where this one reads against it.
+    """
+
+    x: Array
+    tokens: bool
+    flags: Mapping[str, Array]
+    lengths: Array | None = None
+    gradient: bool = False
+    noise: np.random.Generator | None = None
+    turned_reset: Array | None = None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a layer gives: `y` `[T, B, H]`, the last states, the values asked for, and the way back."""
+
+    y: Array
+    states: Tree
+    values: dict[str, Array]
+    back: Back | None = None
+
+
+class Gradients(NamedTuple):
+    """Gradients of a loss: for the parameters by name, for the input (None for tokens), for the first state."""
+
+    parameters: dict[str, Array]
+    x: Array | None
+    state: State
+
+
+@dataclass(frozen=True)
+class Record:
+    """A forward run that remembers what its gradient needs: `y`, `state`, and `gradients(dy)`."""
+
+    y: Array
+    state: State
+    _layer: "Layer"
+    _back: Back
+
+    def gradients(self, dy: Any, d_state: Any = None) -> Gradients:
+        """Gradients of a loss whose gradient for `y` is `dy` (of the shape of `y`), and for the last state `d_state`.
+
+        Raises `ShapeError` where `dy` is not of the shape of `y`.
+        """
+        dy, layer, batch = np.asarray(dy, self._layer.dtype), self._layer, self.state.batch
+        if dy.shape != self.y.shape:
+            raise ShapeError(f"{layer.name}: dy is {written(dy.shape)}, the output is {written(self.y.shape)}")
+        last = _filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
+        parameters, d_x, first = self._back(dy[:, None] if batch is None else dy.swapaxes(0, 1), last)
+        return Gradients(parameters, None if d_x is None else outward(d_x, batch), layer._state_out(first, batch))
+
+
+class Layer(ABC):
+    """A sequence in, a sequence and a state out."""
+
+    name: str
+    dtype: np.dtype[Any]
+    input_shape: Shape
+    output_shape: Shape
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Array, State]:
+        """Run over a sequence `[T, I]` or batch `[B, T, I]` (or tokens `[T]`, `[B, T]`).
+
+        `state`: where to start (the initial state). `lengths` `[B]`: outputs past a length are 0, the state returned is the
+        one at the length. `reset` `[T]` or `[B, T]`: the state is initial again before that step. Returns `y` `[T, H]` or
+        `[B, T, H]` and the last state. Raises `ShapeError`, `TokenError` or `DataError` for inputs that do not fit.
+        """
+        flow, states, batch = self._inward(x, state, lengths, reset)
+        passed = self._pass(flow, states)
+        return outward(passed.y, batch), self._state_out(passed.states, batch)
+
+    def step(self, x: Any, state: Any = None) -> tuple[Array, State]:
+        """One step: `x` `[I]` or `[B, I]`, or a token, or tokens `[B]`; returns the output and the state.
+
+        Raises `SettingError` where a direction reads from the end of a sequence.
+        """
+        if self._reads_from_end:
+            raise SettingError(f"{self.name}: a step cannot be taken alone; a direction reads from the end of a sequence")
+        x = np.asarray(x)
+        batched = x.ndim > (0 if x.dtype.kind in "iu" else 1)
+        y, state = self(x[:, None] if batched else x[None], state)
+        return (y[:, 0] if batched else y[0]), state
+
+    def inspect(
+        self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, keep: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """Every value that the equations name, at every step: name -> `[T, ...]` or `[B, T, ...]`; past a length 0.
+
+        `keep` names those wanted (all); only they are held in memory. Raises `SettingError` for a name that the equations
+        lack.
+        """
+        names = self.values if keep is None else tuple(keep)
+        unknown = [name for name in names if name not in self.values]
+        if unknown:
+            raise SettingError(f"{self.name}: there is no value {unknown[0]!r}; values are {', '.join(self.values)}")
+        flow, states, batch = self._inward(x, state, lengths, reset)
+        passed = self._pass(flow, states, tuple(names))
+        return {name: outward(passed.values[name], batch) for name in names}
+
+    def record(
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        truncate: int | None = None,
+        dropout_seed: int | None = None,
+    ) -> Record:
+        """Run forward and remember what the gradient needs.
+
+        `truncate` k cuts the gradient before steps k, 2k, ... (None: never). `dropout_seed` draws what dropout drops;
+        without it nothing is dropped.
+        """
+        asked: dict[str, Any] = {"truncate": truncate, "gradient": True, "seed": dropout_seed}
+        flow, states, batch = self._inward(x, state, lengths, reset, **asked)
+        passed = self._pass(flow, states)
+        assert passed.back is not None, "a gradient was asked for"
+        y = outward(passed.y, batch).view()
+        y.flags.writeable = False  # the gradient reads it
+        return Record(y, self._state_out(passed.states, batch), self, passed.back)
+
+    def gradients(
+        self, x: Any, dy: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, truncate: int | None = None
+    ) -> Gradients:
+        """Gradients of a loss whose gradient for the output is `dy`: for the parameters, for `x`, for the first state.
+
+        Back-propagation through time (Werbos, 1990); with `truncate` k no gradient flows back past steps k, 2k, ...
+        """
+        return self.record(x, state, lengths, reset, truncate=truncate).gradients(dy)
+
+    def initial_state(self, batch: int | None = None) -> State:
+        """The state before the first step, `[H]`, or `[B, H]` for a batch."""
+        return self._state_out(self._initial(1 if batch is None else batch), batch)
+
+    # --- parameters ---------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """The parameters by name, read-only; `update` sets them."""
+        return MappingProxyType(self._parameters_by_name())
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set parameters by name, all or none.
+
+        Raises `SettingError` for an unknown name, `ShapeError` for another shape, `DataError` for NaN or infinity.
+        """
+        self._set(self._checked(values))
+
+    # --- what a layer is made of --------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def values(self) -> tuple[str, ...]:
+        """Names of all that `inspect` can show."""
+
+    @abstractmethod
+    def _parameters_by_name(self) -> dict[str, Array]: ...
+
+    @abstractmethod
+    def _checked(self, values: Mapping[str, Any]) -> Any:
+        """Check new parameters without setting any."""
+
+    @abstractmethod
+    def _set(self, checked: Any) -> None: ...
+
+    @abstractmethod
+    def _initial(self, batch: int) -> Tree: ...
+
+    @abstractmethod
+    def _zero_states(self, batch: int) -> Tree: ...
+
+    @property
+    @abstractmethod
+    def _reads_from_end(self) -> bool:
+        """Whether outputs need inputs that come later."""
+
+    @abstractmethod
+    def _leaves(self) -> tuple["Layer", ...]:
+        """The layers that have parameters of their own."""
+
+    @abstractmethod
+    def _state_in(self, given: Any, batch: int | None) -> Tree | None:
+        """What the caller gave as a state, checked; None where it gave nothing, also for a part of it."""
+
+    @abstractmethod
+    def _state_out(self, states: Tree, batch: int | None) -> State: ...
+
+    @abstractmethod
+    def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed: ...
+
+    # --- the public door ----------------------------------------------------------------------------------------------
+
+    def _inward(
+        self,
+        x: Any,
+        state: Any,
+        lengths: Any,
+        reset: Any,
+        *,
+        truncate: int | None = None,
+        gradient: bool = False,
+        seed: int | None = None,
+    ) -> tuple[Flow, Tree | None, int | None]:
+        x, tokens, batch = checked_sequence(self.name, x, self.input_shape, self.dtype)
+        size, steps = x.shape[:2]
+        flags: dict[str, Array] = {}
+        if lengths is not None:
+            lengths = checked_lengths(self.name, lengths, size, steps)
+            flags[LIVE] = np.arange(steps)[:, None] < lengths
+        if reset is not None:
+            flags[RESET] = checked_reset(self.name, reset, size, steps)
+        if truncate is not None:
+            cut = np.arange(steps) % checked_truncate(truncate) == 0
+            cut[:1] = False  # the first state is where the caller's own gradient goes on
+            flags[CUT] = np.broadcast_to(cut[:, None], (steps, size))
+        noise = None if seed is None else np.random.default_rng(checked_seed(seed))
+        if gradient:  # it is read again, by when the caller may have changed it
+            x = np.array(x)
+        flow = Flow(x.swapaxes(0, 1), tokens, flags, lengths, gradient, noise)
+        return flow, self._state_in(state, batch), batch
+
+
+def _filled(given: Tree | None, zeros: Tree) -> Tree:
+    """Zeros for the parts that nothing was given for."""
+    if given is None:
+        return zeros
+    return {name: _filled(given[name], zero) if isinstance(zero, dict) else given[name] for name, zero in zeros.items()}
+
+
+def outward(value: Array, batch: int | None) -> Array:
+    """From `[T, B, ...]` to `[B, T, ...]`, or `[T, ...]` for one sequence."""
+    return value[:, 0] if batch is None else value.swapaxes(0, 1)
