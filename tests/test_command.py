@@ -36,6 +36,15 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 # ---------------------------------------------------------------- running it
 
 
+HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGPIPE: signal.SIG_IGN,
+}
+"""What Python has at its start, also where this run was started in the background or under nohup."""
+
+
 class Done:
     """What a run of the command left: exit code, standard output, standard error."""
 
@@ -53,7 +62,7 @@ def command(monkeypatch, capsys):
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    before = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number, handler in HANDLERS.items()}
 
     def run(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["elman", *map(str, arguments)])
@@ -73,14 +82,25 @@ def environment(**more):
     return kept | {"PYTHONPATH": SOURCE, "PYTHONUTF8": "1", "OPENBLAS_NUM_THREADS": "1"} | more
 
 
+def as_from_a_shell():
+    for number in HANDLERS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(*arguments, **settings):
     settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+    settings.setdefault("preexec_fn", as_from_a_shell)
     settings["env"] = environment(**settings.get("env", {}))
     return subprocess.Popen([sys.executable, "-m", "elman", *arguments], **settings)
 
 
 def finish(process, **settings):
-    out, err = process.communicate(timeout=60, **settings)
+    try:
+        out, err = process.communicate(timeout=60, **settings)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     return Done(process.returncode, *(None if stream is None else stream.decode() for stream in (out, err)))
 
 
@@ -712,7 +732,7 @@ def test_what_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_handlers_are_put_back():
+def test_handlers_are_put_back(command):
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     with progress._stopping() as stopped:
@@ -1050,7 +1070,7 @@ BAD = {
     "train text -o new --steps 0": "steps=0 must be an integer, 1 or more",
     "train text -o new --steps 1e3": "Invalid value for '--steps'...",
     "train text -o new --seed -1": "seed=-1 must be an integer, 0 or more",
-    "train text -o new --truncate 0": "truncate=0 must be a number of steps, 1 or more, or None",
+    "train text -o new --truncate 0": "bptt_truncate=0 must be a number of steps, 1 or more, or None",
     "train text -o new --rate 0": "rate=0.0 must be a number above 0, and finite",
     "train text -o new --rate nan": "rate=nan must be a number above 0, and finite",
     "train text -o new --rate inf": "rate=inf must be a number above 0, and finite",

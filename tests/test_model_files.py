@@ -497,7 +497,9 @@ def test_places_that_cannot_be_written(old, monkeypatch):
     assert messages(lambda: model.save("/dev/null")) == f"/dev/null {no}: it is a device or a pipe; name a file"
     os.mkfifo(folder / "pipe")
     assert messages(lambda: model.save(folder / "pipe")) == f"{folder}/pipe {no}: it is a device or a pipe; name a file"
-    assert messages(lambda: model.save("a\0b")).endswith(f"b {no}: embedded null byte")
+    said = messages(lambda: model.save("a\0b"))  # the words after the colon are those of the Python that runs
+    assert f"b {no}: " in said
+    assert "embedded null" in said
     long = folder / ("a" * 300)
     assert messages(lambda: model.save(long)) == f"{long} {no}: File name too long"
     (folder / "pipe").unlink()
@@ -1047,7 +1049,7 @@ def test_messages_say_what_is_wrong(tmp_path, good):
     assert refused(tmp_path, good, "sizes", "cell", "hidden", 4) == "the sizes are not those of the equations"
     assert refused(tmp_path, good, "training", []) == "the training facts are no object"
     assert refused(tmp_path, good, "dtype", "float16") == "dtype float16 is not supported; it is float32 or float64"
-    assert refused(tmp_path, good, "bptt_truncate", 0) == "truncate=0 must be a number of steps, 1 or more, or None"
+    assert refused(tmp_path, good, "bptt_truncate", 0) == "bptt_truncate=0 must be a number of steps, 1 or more, or None"
 
 
 def test_the_parts_of_another_model_do_not_fit(tmp_path, good):

@@ -37,10 +37,10 @@ def checked_seed(seed: Any) -> int:
     return int(seed)
 
 
-def checked_truncate(truncate: Any) -> int:
+def checked_truncate(truncate: Any, name: str = "truncate") -> int:
     """A number of steps. Raises `SettingError`."""
     if isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1:
-        raise SettingError(f"truncate={truncate!r} must be a number of steps, 1 or more, or None")
+        raise SettingError(f"{name}={truncate!r} must be a number of steps, 1 or more, or None")
     return int(truncate)
 
 

@@ -164,6 +164,8 @@ def show(
     source: Annotated[bool, typer.Option("--source", help="Print the program made of the equations.")] = False,
 ) -> None:
     """Tell what is in a model file: sizes, parameters, equations, vocabulary, how it was trained."""
+    from elman.viz.terminal import symbols
+
     net = _model(model)
     console = _console()
 
@@ -171,8 +173,7 @@ def show(
         console.print(plain(text))  # a file from elsewhere may hold what moves the cursor
 
     if source:
-        say(net.rnn.source + "\n")
-        say(net.readout.source)
+        print(plain(f"{net.rnn.source}\n\n{net.readout.source}"))  # as it is: a line that was wrapped would not run
         return
     say(repr(net))
     say(f"\n{net.rnn.graph}\n\n{net.readout.graph}\n")
@@ -184,7 +185,7 @@ def show(
     if net.vocabulary is None:
         say("  none: tokens are integers")
     else:
-        say(f"  {net.vocabulary!r}\n  {_symbols(net.vocabulary, console.width - 4)}")
+        say(f"  {net.vocabulary!r}\n  {symbols(net.vocabulary, console.width - 4)}")
     say(f"\ntraining (gradients are cut after {net.bptt_truncate or 'no'} steps)")
     for name, fact in net.training.items():
         say(f"  {name.replace('_', ' ')}: {fact}")
@@ -297,18 +298,6 @@ def _summary(bits: list[float], first: int, content: str | bytes, vocabulary: Vo
     length = len(content) - len(symbol or vocabulary.decode([first]))
     mean = f"{sum(bits) / max(1, length):.3f} bits per {unit}"
     return f"{mean}, perplexity {2 ** (sum(bits) / len(bits)):.2f} per symbol, over {len(bits):,} symbols"
-
-
-def _symbols(vocabulary: Vocabulary, width: int) -> str:
-    from elman.viz.terminal import shown
-
-    text = ""
-    for token in range(len(vocabulary)):
-        more = shown(vocabulary, token) + " "
-        if len(text) + len(more) > width - 4:
-            return text + "..."
-        text += more
-    return text.rstrip()
 
 
 if __name__ == "__main__":

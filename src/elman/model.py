@@ -79,7 +79,7 @@ class Model:
             raise SettingError(f"Model: vocabulary={vocabulary!r} is none; make one with elman.Vocabulary")
         if vocabulary is not None and len(vocabulary) != word_dim:
             raise SettingError(f"Model: word_dim={word_dim}, but the vocabulary has {len(vocabulary)} symbols")
-        self.bptt_truncate = None if bptt_truncate is None else checked_truncate(bptt_truncate)
+        self.bptt_truncate = None if bptt_truncate is None else checked_truncate(bptt_truncate, "bptt_truncate")
         self.vocabulary = vocabulary
         self.training: dict[str, Any] = {}
         seeds = [int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(2)]

@@ -56,24 +56,22 @@ def notation(nodes: Sequence[Node], node: Node, texts: Sequence[str]) -> str:
 
 def printed(graph: GraphLike) -> str:
     """The short printed form of a graph: leaves by kind, one line for each named value, what is returned."""
-    texts = expressions(graph.nodes)
-    taken = {node.name for node in graph.nodes if node.name}
-    for index, node in enumerate(graph.nodes):  # what is used twice gets a line and a number of its own
-        if not node.name and node.gate in GATES and len(graph.uses[index]) > 1 and node.gate != "expand":
-            texts[index] = next(n for k in range(index, index + len(taken) + 1) if (n := f"v{k}") not in taken)
-    lines, body = [graph.name], []
+    lines = [graph.name]
     for gate in LEAVES[:-1]:
         by_shape: dict[str, list[str]] = {}
         for name, index in graph.leaves(gate).items():
             by_shape.setdefault(written(graph.nodes[index].shape), []).append(name)
         lines += [f"  {gate:9} {', '.join(names)} {shape}" for shape, names in by_shape.items()]
+    texts, body = expressions(graph.nodes), []
+    taken = {node.name for node in graph.nodes if node.name}
     for index, node in enumerate(graph.nodes):
-        if node.gate not in GATES or node.gate == "expand":
+        if node.gate not in GATES:
             continue
-        if not node.name and not texts[index].startswith("v"):
-            texts[index] = notation(graph.nodes, node, texts)
-        if node.name or len(graph.uses[index]) > 1:
-            body.append((node.name or texts[index], notation(graph.nodes, node, texts), written(node.shape)))
+        texts[index] = text = notation(graph.nodes, node, texts)
+        # What is used twice, or long, gets a line and a number of its own; a number in a vector is written as it is.
+        if node.name or (node.gate != "expand" and (len(graph.uses[index]) > 1 or len(text) > LONG)):
+            texts[index] = node.name or next(n for k in range(index, index + len(taken) + 1) if (n := f"v{k}") not in taken)
+            body.append((texts[index], text, written(node.shape)))
     return "\n".join(lines + _columns(body) + _returned(graph, texts))
 
 

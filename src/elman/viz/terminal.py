@@ -28,6 +28,17 @@ def shown(vocabulary: Vocabulary, token: int) -> str:
     return f"'{symbol}'" if symbol != symbol.strip() or not cell_len(symbol) else symbol
 
 
+def symbols(vocabulary: Vocabulary, width: int) -> str:
+    """The first symbols of a vocabulary, as many as stand in a line."""
+    text = ""
+    for token in range(len(vocabulary)):
+        more = shown(vocabulary, token) + " "
+        if cell_len(text + more) > width - 4:
+            return text + "..."
+        text += more
+    return text.rstrip()
+
+
 def exact(vocabulary: Vocabulary, token: int) -> str:
     """A symbol for machines: its text as it is, or the escaped form of bytes that are no text by themselves."""
     text = vocabulary.decode([token])
