@@ -17,7 +17,7 @@ from elman.declare import state
 from elman.errors import CellError, SettingError
 from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
-from elman.passes import CARRY, SIMPLIFY, differentiate, lower, schedule
+from elman.passes import SIMPLIFY, differentiate, lower, schedule
 from elman.passes.carry import CUT, LIVE, RESET, with_lengths, with_reset, with_truncation
 from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
@@ -133,7 +133,7 @@ def test_tokens_are_one_hot_vectors(which):
 def test_all_asked_at_once(which):
     """Reset, truncation, lengths, tokens and values to keep, in the one graph that is run."""
     graph = graph_of(which)
-    asked = lower(graph, carry=CARRY, tokens=True, keeping=graph.values)
+    asked = lower(graph, carry=("lengths", "reset", "truncate"), tokens=True, keeping=graph.values)
     leaves = random_leaves(asked) | {LIVE: 1.0, RESET: 0.0, CUT: 1.0}
     expected = results(keep(graph, graph.values), leaves | {"x": np.eye(SIZES["input"])[leaves["x"]]})
     assert_same(results(asked, leaves), expected)
@@ -183,7 +183,7 @@ def test_past_the_end_a_reset_does_not_touch_the_state(name):
         np.testing.assert_array_equal(results(graph, leaves)["state", state_name], leaves[state_name])
 
 
-@pytest.mark.parametrize("carry", [names for n in range(4) for names in combinations(CARRY, n)])
+@pytest.mark.parametrize("carry", [names for n in range(4) for names in combinations(("reset", "truncate", "lengths"), n)])
 def test_only_the_flags_asked_for_are_inputs(carry):
     names = {"lengths": LIVE, "reset": RESET, "truncate": CUT}
     assert set(lower(graph_of("gru"), carry=carry).leaves("input")) == {"x"} | {names[rule] for rule in carry}
