@@ -864,3 +864,15 @@ def test_tracing_under_a_profiler():
         assert rnn(array(2, 3))[0].shape == (2, 5)
     finally:
         profiler.disable()
+
+
+def test_parameters_that_are_no_arrays_by_name():
+    rnn = RNN(cells.elman, input=3, hidden=2)
+    before = dict(rnn.parameters)
+    assert said(lambda: rnn.update({"wax": [[1.0, 2.0, 3.0], [1.0]]}), ShapeError) == (
+        "elman: wax has rows of different lengths, (hidden=2, input=3) is wanted"
+    )
+    assert said(lambda: rnn.update([1.0]), SettingError) == (
+        "elman: parameters are given as a mapping from name to array, not as list"
+    )
+    assert all((rnn.parameters[name] == value).all() for name, value in before.items())

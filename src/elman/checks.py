@@ -55,11 +55,16 @@ def checked_parameters(
     cell: str, shapes: Mapping[str, Shape], values: Mapping[str, Any], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
     """Parameters by name as arrays of the right shape and type. Raises `SettingError`, `ShapeError`, `DataError`."""
+    if not isinstance(values, Mapping):
+        raise SettingError(f"{cell}: parameters are given as a mapping from name to array, not as {type(values).__name__}")
     checked = {}
     for name, value in values.items():
         if name not in shapes:
             raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(shapes)}")
-        array, shape = np.asarray(value), shapes[name]
+        try:
+            array, shape = np.asarray(value), shapes[name]
+        except ValueError:
+            raise ShapeError(f"{cell}: {name} has rows of different lengths, {written(shapes[name])} is wanted") from None
         if array.shape != shape:
             raise ShapeError(f"{cell}: {name} is {written(array.shape)}, {written(shape)} is wanted")
         if array.dtype.kind not in "fiu":
