@@ -232,7 +232,7 @@ def test_the_state_is_carried_from_window_to_window(monkeypatch):
     model, tokens = model_of(RHYME * 2)
     given, returned, gradients = [], [], model.gradients
 
-    def spied(x, y, state):
+    def spied(x, y, state, **_):
         found = gradients(x, y, state)
         given.append(state)
         returned.append(found[2])
@@ -294,7 +294,7 @@ def test_numbers_that_leave_all_bounds_keep_the_last_good_weights(monkeypatch, w
     model, tokens = model_of(RHYME * 4)
     gradients, calls = model.gradients, itertools.count(1)
 
-    def spoiled(x, y, state):
+    def spoiled(x, y, state, **_):
         loss, found, last = gradients(x, y, state)
         if next(calls) == 4:
             if what == "loss":

@@ -2,6 +2,8 @@
 
 from elman import cells
 from elman.declare import bias, state, weight
+from elman.decoding import Hypothesis
+from elman.encoder_decoder import EncoderDecoder
 from elman.errors import (
     CellError,
     DataError,
@@ -11,6 +13,7 @@ from elman.errors import (
     ModelFileError,
     SettingError,
     ShapeError,
+    StreamError,
     TextError,
     TokenError,
 )
@@ -46,12 +49,14 @@ from elman.gates import (
 )
 from elman.graph import Graph
 from elman.layer import Gradients, Layer, Record
-from elman.model import Model, Propagation, Stream
+from elman.model import Model
+from elman.network import Network, Propagation
 from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.sampling import Sampling
 from elman.stack import Backwards, Bidirectional, Stack
 from elman.states import State
+from elman.streams import Stream, Streams
 from elman.testing import check_cell
 from elman.text import Vocabulary
 from elman.trace import Cell, cell
@@ -67,14 +72,17 @@ __all__ = [
     "CellError",
     "DataError",
     "ElmanError",
+    "EncoderDecoder",
     "Gradients",
     "Graph",
     "GraphError",
+    "Hypothesis",
     "Layer",
     "MissingLibraryError",
     "Model",
     "ModelFileError",
     "MultiplyGate",
+    "Network",
     "Propagation",
     "Record",
     "Sampling",
@@ -85,6 +93,8 @@ __all__ = [
     "Stack",
     "State",
     "Stream",
+    "StreamError",
+    "Streams",
     "Tanh",
     "TextError",
     "TokenError",

@@ -107,6 +107,79 @@ def _check_batch(cell: str, x: Array, batched: bool) -> None:
         raise ShapeError(f"{cell}: the batch is empty, {written(x.shape)}; at least one sequence is wanted")
 
 
+def checked_tokens(owner: str, tokens: Any, size: int | None) -> Array:
+    """Tokens `[T]` or `[B, T]` of a model, below `size` (any). Raises `DataError` for none, `ShapeError`, `TokenError`."""
+    try:
+        array: Array = np.asarray(tokens)
+    except ValueError:
+        raise ShapeError(f"{owner}: sequences of tokens of different lengths; pad them, or run them one by one") from None
+    if array.size == 0:
+        raise DataError(f"{owner}: the sequence is empty; at least one token is wanted")
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
+        raise ShapeError(f"{owner}: tokens are {array.dtype} {written(array.shape)}; integers [T] or [B, T] are wanted")
+    if size is not None:
+        check_tokens(owner, array, size)
+    return array
+
+
+def checked_features(owner: str, x: Any, size: int, dtype: np.dtype[Any]) -> Array:
+    """Features `[T, I]` or `[B, T, I]` of a model, integers as numbers; their values the layers check.
+
+    Raises `DataError` for text, `ShapeError`.
+    """
+    if isinstance(x, str):
+        raise DataError(f"{owner}: this model reads features [T, {size}], not text")
+    try:
+        array: Array = np.asarray(x)
+    except ValueError:
+        raise ShapeError(f"{owner}: sequences of different lengths; pad them, and give lengths") from None
+    if array.ndim not in (2, 3) or array.shape[-1] != size:
+        wanted = f"[T, {size}] or [B, T, {size}]"
+        raise ShapeError(f"{owner}: the input is {written(array.shape)}; features {wanted} are wanted")
+    return array.astype(dtype) if array.dtype.kind in "iu" else array
+
+
+def checked_token_targets(owner: str, targets: Any, x: Array, axes: Shape, size: int, live: Array | None) -> Array:
+    """Target tokens, one for each place of `axes`; those that are not `live` become 0. Raises as for tokens."""
+    found = checked_tokens(owner, targets if axes else [targets], size if live is None or live.all() else None)
+    found = found if axes else found[0]
+    if found.shape != axes and axes == x.shape:
+        both = f"tokens are {written(x.shape)}, targets are {written(found.shape)}"
+        raise ShapeError(f"{owner}: {both}; one target a token is wanted")
+    if found.shape != axes:
+        raise ShapeError(f"{owner}: targets are {written(found.shape)}; tokens {written(axes)} are wanted")
+    found = found if live is None else np.where(live, found, 0)
+    check_tokens(owner, found, size)
+    return found
+
+
+def checked_targets(
+    owner: str, targets: Any, shape: Shape, live: Array | None, dtype: np.dtype[Any], *, share: bool
+) -> Array:
+    """Target numbers of a shape; those that are not `live` become 0. With `share` they must be from 0 to 1.
+
+    Raises `ShapeError` or `DataError`.
+    """
+    try:
+        found: Array = np.asarray(targets)
+    except ValueError:
+        raise ShapeError(f"{owner}: targets have rows of different lengths; {written(shape)} is wanted") from None
+    if found.shape != shape:
+        raise ShapeError(f"{owner}: targets are {written(found.shape)}; {written(shape)} is wanted, as the output")
+    if found.dtype.kind not in "fiub":
+        raise DataError(f"{owner}: targets hold {found.dtype}, numbers are wanted")
+    with np.errstate(over="ignore"):
+        found = found.astype(dtype)
+    if live is not None:
+        found = np.where(live[..., None], found, dtype.type(0))
+    if not np.isfinite(found).all():
+        raise DataError(f"{owner}: targets hold NaN or infinity (first at {_first_bad(found)}, as {dtype})")
+    if share and found.size and not (found.min() >= 0 and found.max() <= 1):
+        at = tuple(int(i) for i in np.argwhere((found < 0) | (found > 1))[0])
+        raise DataError(f"{owner}: target {found[at]:g} at {at} is outside 0 to 1, which a sigmoid's targets are")
+    return found
+
+
 def check_tokens(owner: str, tokens: Array, size: int) -> None:
     """Raises `TokenError` that says which token, where, and the range."""
     if tokens.size and (int(tokens.min()) < 0 or int(tokens.max()) >= size):

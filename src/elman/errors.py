@@ -36,6 +36,10 @@ class ModelFileError(ElmanError, ValueError):
     """A model file is missing, truncated, damaged, or not one of ours."""
 
 
+class StreamError(ElmanError, ValueError):
+    """A stream is closed, or is not in the pool."""
+
+
 class SettingError(ElmanError, ValueError):
     """A setting is out of its range, or its name is unknown."""
 

@@ -1,30 +1,41 @@
 """Opening a model file: from arrays and facts back to a model."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from elman.describe import built, declared
 from elman.errors import ElmanError, ModelFileError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.io import safetensors
 from elman.model import FORMAT, VERSION, Model
 from elman.replay import from_graph
-from elman.shapes import written
+from elman.shapes import Shape, written
 from elman.text import Vocabulary
+
+Opened = TypeVar("Opened")
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """Open a model file; its cell comes from the graph in it, so its Python is not needed, and no code in it is run.
+    """Open a model file; its cells come from the graphs in it, so their Python is not needed, and no code in it is run.
 
     Raises `ModelFileError` for a file that is missing, truncated, damaged, or not a model of elman.
     """
+    return opened(path, FORMAT, VERSION, model_from)
+
+
+def opened(
+    path: str | os.PathLike[str], form: str, version: int, build: Callable[[Mapping[str, Array], Mapping[str, Any]], Opened]
+) -> Opened:
+    """What a file of a format holds, built from its arrays and facts. Raises `ModelFileError`, whatever is wrong."""
     arrays, facts = safetensors.read(path)
-    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
+    if facts.get("format") != form or facts.get("version") != version:
         found = f"format {facts.get('format')!r} version {facts.get('version')!r}"
-        raise ModelFileError(f"{path}: {found}; {FORMAT!r} version {VERSION} is read")
+        hint = "; elman.EncoderDecoder.load opens it" if facts.get("format") == "elman encoder-decoder" else ""
+        raise ModelFileError(f"{path}: {found}; {form!r} version {version} is read{hint}")
     try:
-        return _from_facts(arrays, facts)
+        return build(arrays, facts)
     except KeyError as error:
         raise ModelFileError(f"{path}: this is not a whole model: {error} is missing") from error
     except (ElmanError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
@@ -32,42 +43,45 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise ModelFileError(f"{path}: this is not a whole model: {reason}") from error
 
 
-def _from_facts(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
-    graphs = {part: Graph.from_json(facts[part]) for part in ("cell", "readout")}
-    declared = {n: g.nodes[i].shape for g in graphs.values() for n, i in g.leaves("parameter").items()}
-    found = {name: array.shape for name, array in arrays.items()}
-    sizes, training = facts["sizes"], facts["training"]
-    # Before anything is allocated by sizes that a file claims:
-    if declared != found:
-        raise ModelFileError(_difference(found, declared))
-    if sizes != {part: graph.sizes for part, graph in graphs.items()}:
-        raise ModelFileError("the sizes are not those of the equations")
-    if not isinstance(training, dict):
-        raise ModelFileError("the training facts are no object")
-    vocabulary = None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"])
-    parts = {part: from_graph(graph) for part, graph in graphs.items()}
-    [x] = graphs["cell"].leaves("input").values()
-    word_dim = int(graphs["cell"].nodes[x].shape[0])
-    sizes = sizes["readout"] | sizes["cell"]
-    model = Model(
-        word_dim,
-        sizes.pop("hidden", 1),
-        facts["bptt_truncate"],
-        parts["cell"],
-        readout=parts["readout"],
-        dtype=facts["dtype"],
-        vocabulary=vocabulary,
-        **{name: size for name, size in sizes.items() if name not in ("input", "output")},
+def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
+    """A model from its facts, with the parameters that a file holds."""
+    check_arrays(arrays, model_parameters(facts), facts["dtype"])
+    for fact, kind in (("training", dict), ("once", bool), ("tokens", bool)):
+        if not isinstance(facts[fact], kind):
+            raise ModelFileError(f"{fact} is {type(facts[fact]).__name__}, {kind.__name__} is wanted")
+    readout = Graph.from_json(facts["readout"])
+    model = Model.from_layers(
+        built(facts["layers"], facts["dtype"]),
+        readout=from_graph(readout),
+        pool="last" if facts["once"] else None,
+        tokens=facts["tokens"],
+        vocabulary=None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"]),
+        bptt_truncate=facts["bptt_truncate"],
+        **{name: size for name, size in readout.sizes.items() if name != "hidden"},
     )
-    wrong = [name for name, array in arrays.items() if array.dtype != model.rnn.dtype]
-    if wrong:
-        raise ModelFileError(f"{wrong[0]} holds {arrays[wrong[0]].dtype}, the model is of {model.rnn.dtype}")
     model.update(arrays)
-    model.training = training
+    model.training = facts["training"]
     return model
 
 
-def _difference(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:
+def model_parameters(facts: Mapping[str, Any]) -> dict[str, Shape]:
+    """The parameters that the equations in a file have, by name."""
+    layers, readout = declared(facts["layers"]), Graph.from_json(facts["readout"])
+    read = {name: readout.nodes[index].shape for name, index in readout.leaves("parameter").items()}
+    return layers | {f"readout.{name}" if name in layers else name: shape for name, shape in read.items()}
+
+
+def check_arrays(arrays: Mapping[str, Array], wanted: Mapping[str, Shape], dtype: Any) -> None:
+    """Raises `ModelFileError` unless a file holds what its equations want: before anything is made of sizes it claims."""
+    found = {name: array.shape for name, array in arrays.items()}
+    if dict(wanted) != found:
+        raise ModelFileError(_difference(found, wanted))
+    for name, array in arrays.items():
+        if array.dtype != dtype:
+            raise ModelFileError(f"{name} holds {array.dtype}, the model is of {dtype}")
+
+
+def _difference(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:
     for name in sorted(set(found) | set(wanted)):
         if name not in wanted:
             return f"its equations have no parameter {name}"

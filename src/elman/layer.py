@@ -18,9 +18,8 @@ from elman.gates import Array
 from elman.passes.carry import CUT, LIVE, RESET
 from elman.shapes import Shape, written
 from elman.states import State
-
-Tree = dict[str, Any]
-"""States by name: an array `[B, ...]`, or the tree of a part."""
+from elman.streams import Stream, Streams
+from elman.trees import Tree, filled
 
 Back = Callable[[Array, Tree], tuple[dict[str, Array], Array | None, Tree]]
 """From gradients for the output and the last state to those for the parameters, the input and the first state."""
@@ -77,8 +76,8 @@ class Record:
         dy, layer, batch = np.asarray(dy, self._layer.dtype), self._layer, self.state.batch
         if dy.shape != self.y.shape:
             raise ShapeError(f"{layer.name}: dy is {written(dy.shape)}, the output is {written(self.y.shape)}")
-        last = _filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
-        parameters, d_x, first = self._back(dy[:, None] if batch is None else dy.swapaxes(0, 1), last)
+        last = filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
+        parameters, d_x, first = self._back(time_first(dy, batch), last)
         return Gradients(parameters, None if d_x is None else outward(d_x, batch), layer._state_out(first, batch))
 
 
@@ -108,12 +107,21 @@ class Layer(ABC):
 
         Raises `SettingError` where a direction reads from the end of a sequence.
         """
-        if self._reads_from_end:
-            raise SettingError(f"{self.name}: a step cannot be taken alone; a direction reads from the end of a sequence")
+        self._check_forward("step")
         x = np.asarray(x)
         batched = x.ndim > (0 if x.dtype.kind in "iu" else 1)
         y, state = self(x[:, None] if batched else x[None], state)
         return (y[:, 0] if batched else y[0]), state
+
+    def stream(self, state: Any = None) -> Stream:
+        """A running sequence that keeps its state between pushes. Raises `SettingError` as `step` does."""
+        self._check_forward("stream")
+        return Stream(self, state)
+
+    def streams(self, count: int = 0) -> Streams:
+        """A pool of `count` independent running sequences that advance in one call. Raises `SettingError` as `step` does."""
+        self._check_forward("stream")
+        return Streams(self, count)
 
     def inspect(
         self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, keep: Iterable[str] | None = None
@@ -210,6 +218,10 @@ class Layer(ABC):
         """Whether outputs need inputs that come later."""
 
     @abstractmethod
+    def _turned(self) -> Array:
+        """For each value of the output whether the direction that gives it reads from the end of a sequence, `[H]`."""
+
+    @abstractmethod
     def _leaves(self) -> tuple["Layer", ...]:
         """The layers that have parameters of their own."""
 
@@ -222,6 +234,30 @@ class Layer(ABC):
 
     @abstractmethod
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed: ...
+
+    # --- running in a stream ------------------------------------------------------------------------------------------
+
+    def _check_forward(self, asked: str) -> None:
+        if self._reads_from_end:
+            alone = "a step cannot be taken alone" if asked == "step" else "it cannot run as a stream"
+            raise SettingError(f"{self.name}: {alone}; a direction reads from the end of a sequence")
+
+    def _pushed(self, x: Any) -> tuple[Array, bool]:
+        try:
+            chunk: Array = np.asarray(x)
+        except ValueError:
+            raise ShapeError(f"{self.name}: the input has rows of different lengths; push one sequence a stream") from None
+        single = chunk.ndim == (0 if chunk.dtype.kind in "iu" else 1)
+        return (chunk[None] if single else chunk), single
+
+    def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
+        return self(x, state, lengths)
+
+    def _resumed(self, state: Any, batch: int | None) -> State:
+        given = self._state_in(state, batch)
+        return (
+            self.initial_state(batch) if given is None else self._state_out(filled(given, self._initial(batch or 1)), batch)
+        )
 
     # --- the public door ----------------------------------------------------------------------------------------------
 
@@ -255,11 +291,9 @@ class Layer(ABC):
         return flow, self._state_in(state, batch), batch
 
 
-def _filled(given: Tree | None, zeros: Tree) -> Tree:
-    """Zeros for the parts that nothing was given for."""
-    if given is None:
-        return zeros
-    return {name: _filled(given[name], zero) if isinstance(zero, dict) else given[name] for name, zero in zeros.items()}
+def time_first(value: Array, batch: int | None) -> Array:
+    """From `[B, T, ...]`, or `[T, ...]` for one sequence, to `[T, B, ...]`."""
+    return value[:, None] if batch is None else value.swapaxes(0, 1)
 
 
 def outward(value: Array, batch: int | None) -> Array:

@@ -1,56 +1,44 @@
-"""Model: tokens -> a recurrent layer -> a read-out; forward propagation, loss, gradients, prediction, generation.
-
-Longer than the guide for a file: it is one class, and half of it says what goes in and comes out.
-"""
+"""Model: tokens or features -> layers -> a read-out; how one is made, reads text, runs on, and is saved."""
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from elman import cells
-from elman.checks import check_tokens, checked_seed, checked_truncate
-from elman.errors import DataError, ElmanError, SettingError, ShapeError
+from elman.checks import checked_features, checked_seed, checked_tokens, checked_truncate
+from elman.describe import described
+from elman.errors import DataError, SettingError
 from elman.gates import Array
-from elman.graph import Graph
+from elman.generation import Generates
+from elman.head import Head
 from elman.io import safetensors
-from elman.program import Asked, program
+from elman.layer import Layer, outward
+from elman.network import Network
 from elman.rnn import RNN
-from elman.sampling import Sampling
-from elman.scoring import TARGET, with_logits, with_loss
-from elman.shapes import written
+from elman.shapes import Shape, written
+from elman.stack import Stack
 from elman.states import State
+from elman.streams import Stream, Streams
 from elman.text import Vocabulary
 from elman.trace import Cell
 
 FORMAT, VERSION = "elman model", 1
 
-
-@dataclass(frozen=True)
-class Propagation:
-    """What forward propagation gives, step by step (a batch puts `[B, ...]` before each shape).
-
-    `a` `[T, H]` the layer's output, `logits` `[T, V]` before the read-out's activation, `probabilities` `[T, V]` behind
-    it, `state` the last state.
-    """
-
-    a: Array
-    logits: Array
-    probabilities: Array
-    state: State
+POOLS = {"last": None, "mean": cells.running_mean, "max": cells.running_max}
+"""How a sequence becomes one vector: a cell on top of the layers, whose last output is read."""
 
 
-class Model:
-    """A recurrent language model: one-hot tokens -> cell -> read-out.
+class Model(Network, Generates):
+    """A recurrent language model: one-hot tokens -> cell -> read-out. `Model.from_layers` makes models of any layers.
 
     a<t> = cell(x<t>, a<t-1>), y<t> = softmax(wya a<t> + by)
 
     `word_dim` is the size of the vocabulary, `hidden_dim` that of the state, `bptt_truncate` the number of steps after which
-    gradients are cut (None: never). `cell` and `readout` are cells; other sizes that the cell names are given by name.
-    Weights are drawn uniformly from +-sqrt(1/fan_in) by `seed`. Raises `SettingError` for sizes that do not fit.
+    gradients are cut (None: never). `cell` and `readout` are cells; other sizes that the cell names are given by name. With
+    `layers` there are several upon one another, with `dropout` between them while training. Weights are drawn uniformly from
+    +-sqrt(1/fan_in) by `seed`. Raises `SettingError` for sizes that do not fit.
 
     >>> import elman
     >>> model = elman.Model(8, hidden_dim=5)
@@ -67,6 +55,8 @@ class Model:
         seed: int = 0,
         *,
         readout: Cell = cells.readout,
+        layers: int = 1,
+        dropout: float = 0.0,
         dtype: str = "float32",
         target: str = "auto",
         vocabulary: Vocabulary | None = None,
@@ -75,181 +65,129 @@ class Model:
         for kind, given in (("cell", cell), ("readout", readout)):
             if not isinstance(given, Cell):
                 raise SettingError(f"Model: {kind}={given!r} is not a cell; make one of a function with @elman.cell")
-        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
-            raise SettingError(f"Model: vocabulary={vocabulary!r} is none; make one with elman.Vocabulary")
-        if vocabulary is not None and len(vocabulary) != word_dim:
-            raise SettingError(f"Model: word_dim={word_dim}, but the vocabulary has {len(vocabulary)} symbols")
-        self.bptt_truncate = None if bptt_truncate is None else checked_truncate(bptt_truncate, "bptt_truncate")
-        self.vocabulary = vocabulary
-        self.training: dict[str, Any] = {}
-        seeds = [int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(2)]
-        named: dict[str, Any] = {"input": word_dim, "hidden": hidden_dim} | sizes
-        ours = {n: s for n, s in named.items() if n in cell.sizes}
-        self.rnn = RNN(cell, dtype=dtype, seed=seeds[0], target=target, **ours)
-        shape = self.rnn.graph.nodes[next(iter(self.rnn.graph.named("output").values()))].shape
-        if len(shape) != 1:
-            raise SettingError(f"Model: the output of {cell.name} is {written(shape)}; the read-out wants a vector")
-        read: dict[str, Any] = sizes | {"hidden": int(shape[0]), "output": word_dim}
-        self.readout = RNN(
-            readout, dtype=dtype, seed=seeds[1], target=target, **{n: s for n, s in read.items() if n in readout.sizes}
-        )
         unknown = set(sizes) - set(cell.sizes) - set(readout.sizes)
         if unknown:
             raise SettingError(f"Model: {', '.join(sorted(unknown))} is no size of {cell.name} or {readout.name}")
-        self._check_parts()
-
-    def _check_parts(self) -> None:
-        if self.readout.cell.states:
-            name = self.readout.cell.name
-            raise SettingError(f"Model: the read-out {name} has states; a read-out is a map, states belong in the cell")
-        shared = sorted(set(self.rnn.parameters) & set(self.readout.parameters))
-        if shared:
-            raise SettingError(f"Model: cell and read-out both have a parameter {', '.join(shared)}; rename one")
-        graph = self.readout.graph
-        shape = graph.nodes[next(iter(graph.named("output").values()))].shape
-        if shape != (self.word_dim,):
+        if isinstance(layers, bool) or not isinstance(layers, int | np.integer) or layers < 1:
+            raise SettingError(f"Model: layers={layers!r} must be a number of layers, 1 or more")
+        first, last, *others = (int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(layers + 1))
+        seeds = (first, *others)
+        stacked: list[RNN] = []
+        for position in range(layers):
+            below = word_dim if not position else int(stacked[-1].output_shape[0])
+            named: dict[str, Any] = {"input": below, "hidden": hidden_dim} | sizes
+            ours = {n: s for n, s in named.items() if n in cell.sizes}
+            stacked.append(RNN(cell, dtype=dtype, seed=seeds[position], target=target, **ours))
+            _check_vector(stacked[-1])
+        rnn = stacked[0] if layers == 1 else Stack(stacked, dropout=dropout)
+        self._build(rnn, readout, {**sizes, "output": word_dim}, last, bptt_truncate, True, vocabulary)
+        if self.head.output_shape != (self.word_dim,):
             wanted = f"({self.word_dim}), one value a symbol,"
-            raise SettingError(f"Model: the read-out gives {written(shape)}; {wanted} is wanted")
+            raise SettingError(f"Model: the read-out gives {written(self.head.output_shape)}; {wanted} is wanted")
+
+    @classmethod
+    def from_layers(
+        cls,
+        layers: Layer,
+        outputs: int | None = None,
+        *,
+        readout: Cell = cells.readout,
+        pool: str | None = None,
+        tokens: bool | None = None,
+        vocabulary: Vocabulary | None = None,
+        bptt_truncate: int | None = None,
+        seed: int = 0,
+        **sizes: int,
+    ) -> Self:
+        """A model of any layers: features `[T, I]` (or tokens) -> layers -> a read-out of `outputs` values.
+
+        `readout` is a map such as `cells.readout` (softmax), `cells.readout_linear` or `cells.readout_sigmoid`. Without
+        `pool` it reads every step; with "last" it reads once what each direction gave at its last step, with "mean" or "max"
+        the mean or the largest of each value over the steps. `tokens` says that integers stand for one-hot vectors (true
+        where there is a `vocabulary`); otherwise integers are features like floats. Raises `SettingError` for what does not
+        fit.
+
+        >>> import numpy as np, elman
+        >>> both = elman.Bidirectional(*(elman.RNN(elman.cells.gru, input=3, hidden=4, seed=seed) for seed in (0, 1)))
+        >>> classifier = elman.Model.from_layers(both, outputs=2, pool="max")
+        >>> classifier.forward_propagation(np.ones((5, 7, 3)), lengths=[7, 3, 0, 1, 5]).probabilities.shape
+        (5, 2)
+        """
+        if not isinstance(layers, Layer):
+            raise SettingError(f"Model: {layers!r} is not a layer; make one with RNN, Stack or Bidirectional")
+        if pool is not None and pool not in POOLS:
+            raise SettingError(f"Model: pool={pool!r} is unknown; it is one of {', '.join(POOLS)}, or None for every step")
+        pooling = POOLS[pool] if pool is not None else None
+        if pooling is not None:
+            _check_vector(layers)
+            width = int(layers.output_shape[0])
+            layers = Stack([layers, RNN(pooling, input=width, dtype=layers.dtype.name, target=_target(layers))])
+        model = cls.__new__(cls)
+        named = sizes if outputs is None else {**sizes, "output": outputs}
+        reads = vocabulary is not None if tokens is None else tokens
+        model._build(layers, readout, named, checked_seed(seed), bptt_truncate, reads, vocabulary, once=pool is not None)
+        return model
+
+    def _build(
+        self,
+        rnn: Layer,
+        readout: Cell,
+        sizes: Mapping[str, int],
+        seed: int,
+        bptt_truncate: int | None,
+        reads_tokens: bool,
+        vocabulary: Vocabulary | None,
+        once: bool = False,
+    ) -> None:
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise SettingError(f"Model: vocabulary={vocabulary!r} is none; make one with elman.Vocabulary")
+        if vocabulary is not None and len(vocabulary) != rnn.input_shape[0]:
+            raise SettingError(f"Model: word_dim={rnn.input_shape[0]}, but the vocabulary has {len(vocabulary)} symbols")
+        _check_vector(rnn)
+        read: dict[str, Any] = {**sizes, "hidden": int(rnn.output_shape[0])}
+        ours = {n: s for n, s in read.items() if n in readout.sizes}
+        head = Head(RNN(readout, dtype=rnn.dtype.name, seed=seed, target=_target(rnn), **ours), rnn, once=once)
+        self._set_parts(rnn, head, None if bptt_truncate is None else checked_truncate(bptt_truncate, "bptt_truncate"))
+        self.reads_tokens, self.vocabulary, self.name = reads_tokens, vocabulary, f"Model({rnn.name})"
+        self.training: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        count = sum(value.size for value in self.parameters.values())
-        return f"Model({self.word_dim} symbols, {self.cell.name}, {count:,} parameters, {self.rnn.dtype})"
+        count, [size] = sum(value.size for value in self.parameters.values()), self.rnn.input_shape
+        reads = f"{size} {'symbols' if self.reads_tokens else 'features'}"
+        return f"Model({reads}, {self.rnn.name}, {count:,} parameters, {self.rnn.dtype})"
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
     @property
     def cell(self) -> Cell:
-        """The cell of the recurrent layer."""
-        return self.rnn.cell
+        """The cell of the first recurrent layer."""
+        first: Any = self.rnn._leaves()[0]
+        found: Cell = first.cell
+        return found
 
     @property
     def word_dim(self) -> int:
-        """Number of symbols."""
+        """Number of symbols, or of features."""
         return int(self.rnn.input_shape[0])
 
-    @property
-    def parameters(self) -> Mapping[str, Array]:
-        """All parameters by name, read-only: those of the cell, then those of the read-out."""
-        return MappingProxyType({**self.rnn.parameters, **self.readout.parameters})
+    # --- one step after another ---------------------------------------------------------------------------------------
 
-    def update(self, values: Mapping[str, Any]) -> None:
-        """Set parameters by name, all or none. Raises as `RNN.update` does."""
-        before = self.rnn.parameters
-        unknown = [n for n in values if n not in self.parameters]
-        if unknown:
-            raise SettingError(f"Model: there is no parameter {unknown[0]!r}; parameters are {', '.join(self.parameters)}")
-        self.rnn.update({n: v for n, v in values.items() if n in before})
-        try:
-            self.readout.update({n: v for n, v in values.items() if n not in before})
-        except ElmanError:
-            self.rnn.update(before)
-            raise
+    def initial_state(self, batch: int | None = None) -> State:
+        """The state before the first step, of one sequence or of a batch."""
+        return self.rnn.initial_state(batch)
 
-    # --- forward ------------------------------------------------------------------------------------------------------
+    def stream(self, state: Any = None) -> Stream:
+        """A running sequence that keeps its state between pushes; `push` returns the read-out's outputs.
 
-    def forward_propagation(self, tokens: Any, state: Any = None) -> Propagation:
-        """Run over tokens `[T]` (or `[B, T]`) from a state (zeros).
-
-        Raises `DataError` for an empty sequence, `TokenError` for a token outside the vocabulary, `ShapeError` for
-        another rank or a state of another size.
+        Raises `SettingError` where a direction reads from the end. A model that pools gives its output after each step.
         """
-        a, last = self.rnn(self._tokens(tokens), state)
-        found = self._read(with_logits(self.readout.graph), a)
-        return Propagation(a, found["logits"], found["probabilities"], last)
+        self.rnn._check_forward("stream")
+        return Stream(self, state)
 
-    def predict(self, tokens: Any, state: Any = None) -> Array:
-        """The likeliest next token after each step: integers `[T]` (or `[B, T]`)."""
-        likeliest: Array = np.argmax(self.forward_propagation(tokens, state).probabilities, -1)
-        return likeliest
-
-    def loss(self, tokens: Any, targets: Any, state: Any = None) -> float:
-        """Mean cross entropy in nats of `targets` under the predictions after `tokens`; both `[T]` or both `[B, T]`."""
-        return float(self.losses(tokens, targets, state)[0].mean(dtype=np.float64))
-
-    def losses(self, tokens: Any, targets: Any, state: Any = None) -> tuple[Array, State]:
-        """Cross entropy in nats of each step, `[T]` or `[B, T]`, and the last state."""
-        tokens, targets = self._pair(tokens, targets)
-        a, last = self.rnn(tokens, state)
-        return self._read(with_loss(self.readout.graph), a, targets)["loss"], last
-
-    def inspect(self, tokens: Any, state: Any = None) -> dict[str, Array]:
-        """Every named value of cell and read-out at every step: name -> `[T, ...]` (or `[B, T, ...]`)."""
-        values = self.rnn.inspect(self._tokens(tokens), state)
-        return values | self.readout.inspect(self.rnn(self._tokens(tokens), state)[0])
-
-    # --- gradient -----------------------------------------------------------------------------------------------------
-
-    def gradients(self, tokens: Any, targets: Any, state: Any = None) -> tuple[float, dict[str, Array], State]:
-        """Mean cross entropy in nats, its gradients by parameter, and the last state.
-
-        Truncated back-propagation through time (Williams and Peng, 1990): no gradient flows back past steps k, 2k, ... with
-        k = `bptt_truncate`, while the state goes on.
-        """
-        tokens, targets = self._pair(tokens, targets)
-        record = self.rnn.record(tokens, state, truncate=self.bptt_truncate)
-        compiled = program(with_loss(self.readout.graph), Asked(gradient=True), self.rnn.dtype.name, self.rnn.target)
-        inward = _inward(record.y, tokens.ndim == 1)
-        inputs = {self.readout._input: inward, TARGET: _inward(targets, tokens.ndim == 1)}
-        run = compiled.forward(compiled.prepare(self.readout.parameters), inputs, {})
-        losses = run.outcome.outputs["loss"]
-        share = np.full(losses.shape, 1.0 / losses.size, self.rnn.dtype)
-        found = compiled.backward(self.readout.parameters, run, {"loss": share})
-        d_a = found.outputs["d_" + self.readout._input]
-        inner = record.gradients(d_a[:, 0] if tokens.ndim == 1 else d_a.swapaxes(0, 1))
-        return float(losses.mean(dtype=np.float64)), inner.parameters | found.sums, record.state
-
-    # --- one symbol after another -------------------------------------------------------------------------------------
-
-    def stream(self) -> "Stream":
-        """A running sequence that keeps its state between pushes."""
-        return Stream(self)
-
-    def sample(
-        self,
-        prompt: Any,
-        length: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> Iterator[int]:
-        """Draw `length` tokens one by one after a prompt (tokens, or text where there is a vocabulary).
-
-        Raises `DataError` for an empty prompt and `SettingError` for a setting out of range, before anything is drawn.
-        """
-        sampling = Sampling(temperature, top_k, top_p)
-        if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0:
-            raise SettingError(f"length={length!r} must be a number of symbols, 0 or more")
-        rng = np.random.default_rng(checked_seed(seed))
-        stream, tokens = self.stream(), self._tokens(prompt)
-        if tokens.ndim != 1:
-            raise ShapeError(f"generate: the prompt is {written(tokens.shape)}; one sequence [T] is wanted")
-        banned = self.vocabulary.unknown if self.vocabulary is not None else None
-
-        def draw() -> Iterator[int]:
-            logits = stream.logits(tokens)[-1]
-            for _ in range(length):
-                token = sampling.draw(logits, rng, banned=banned)
-                yield token
-                logits = stream.logits(np.array([token]))[-1]
-
-        return draw()
-
-    def generate(
-        self,
-        prompt: Any,
-        length: int = 200,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> Any:
-        """Continue a prompt by `length` symbols: text gives text, tokens give tokens `[length]`; same seed, same answer."""
-        drawn = list(self.sample(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
-        if isinstance(prompt, str) and self.vocabulary is not None:
-            return self.vocabulary.decode(np.array(drawn, np.int64))
-        return np.array(drawn, np.int64)
+    def streams(self, count: int = 0) -> Streams:
+        """A pool of `count` independent running sequences that advance in one call. Raises as `stream` does."""
+        self.rnn._check_forward("stream")
+        return Streams(self, count)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -258,80 +196,67 @@ class Model:
 
         Raises `ModelFileError` where it cannot be written.
         """
-        facts = {
+        safetensors.write(path, self.parameters, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "version": VERSION,
-            "cell": self.rnn.graph.to_json(),
+            "layers": described(self.rnn),
             "readout": self.readout.graph.to_json(),
-            "sizes": {"cell": self.rnn.sizes, "readout": self.readout.sizes},
+            "once": self.head.once,
+            "tokens": self.reads_tokens,
             "bptt_truncate": self.bptt_truncate,
             "dtype": self.rnn.dtype.name,
             "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),
             "training": self.training,
         }
-        safetensors.write(path, self.parameters, facts)
 
-    # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _tokens(self, tokens: Any) -> Array:
-        if isinstance(tokens, str):
+    def _input(self, x: Any) -> Array:
+        if not self.reads_tokens:
+            return checked_features("Model", x, self.word_dim, self.rnn.dtype)
+        if isinstance(x, str):
             if self.vocabulary is None:
                 raise DataError("Model: this model has no vocabulary, so text has no tokens; give integers")
-            tokens = self.vocabulary.encode(tokens)
-        try:
-            array: Array = np.asarray(tokens)
-        except ValueError:
-            raise ShapeError("Model: sequences of tokens of different lengths; pad them, or run them one by one") from None
-        if array.size == 0:
-            raise DataError("Model: the sequence is empty; at least one token is wanted")
-        if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
-            raise ShapeError(f"Model: tokens are {array.dtype} {written(array.shape)}; integers [T] or [B, T] are wanted")
-        check_tokens("Model", array, self.word_dim)
-        return array
+            x = self.vocabulary.encode(x)
+        return checked_tokens("Model", x, self.word_dim)
 
-    def _pair(self, tokens: Any, targets: Any) -> tuple[Array, Array]:
-        tokens, targets = self._tokens(tokens), self._tokens(targets)
-        if tokens.shape != targets.shape:
-            found = f"tokens are {written(tokens.shape)}, targets are {written(targets.shape)}"
-            raise ShapeError(f"Model: {found}; one target a token is wanted")
-        return tokens, targets
+    # --- running in a stream, and on from a prompt --------------------------------------------------------------------
 
-    def _read(self, graph: Graph, a: Array, targets: Array | None = None) -> dict[str, Array]:
-        single = a.ndim == 2
-        compiled = program(graph, Asked(), self.rnn.dtype.name, self.rnn.target)
-        inputs = {self.readout._input: _inward(a, single)}
-        if targets is not None:
-            inputs[TARGET] = _inward(targets, single)
-        outcome = compiled.forward(compiled.prepare(self.readout.parameters), inputs, {}).outcome
-        return {name: value[:, 0] if single else value.swapaxes(0, 1) for name, value in outcome.outputs.items()}
+    @property
+    def _next_shape(self) -> Shape | None:
+        return None if self.head.once else self.head.output_shape
 
+    def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
+        flow, states, batch = self.rnn._inward(self._input(x), state, lengths, None)
+        passed = self.rnn._pass(flow, states)
+        output = self.head.each_step(passed.y, flow.lengths)  # of a model that reads once: as if the sequence ended there
+        return outward(output, batch), self.rnn._state_out(passed.states, batch)
 
-class Stream:
-    """A running sequence: `push` a token or a chunk, and the state is kept for the next push."""
+    def _pushed(self, x: Any) -> tuple[Array, bool]:
+        if self.reads_tokens:
+            single = not isinstance(x, str | list | tuple) and np.ndim(x) == 0
+            return self._input(np.asarray(x)[None] if single else x), single
+        chunk, single = self.rnn._pushed(x if np.asarray(x).dtype.kind not in "iu" else np.asarray(x, self.rnn.dtype))
+        return checked_features("Model", chunk, self.word_dim, self.rnn.dtype), single
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.state: State = model.rnn.initial_state()
+    def _resumed(self, state: Any, batch: int | None) -> State:
+        return self.rnn._resumed(state, batch)
 
-    def push(self, tokens: Any) -> Array:
-        """Probabilities of what follows: `[V]` after one token, `[T, V]` after each of a chunk `[T]`."""
-        single = not isinstance(tokens, str | list | tuple) and np.ndim(tokens) == 0
-        found = self._advance(np.asarray(tokens)[None] if single else tokens).probabilities
-        return found[0] if single else found
-
-    def logits(self, tokens: Array) -> Array:
-        """Logits `[T, V]` after each token of a chunk."""
-        return self._advance(tokens).logits
-
-    def reset(self) -> None:
-        """Start anew."""
-        self.state = self.model.rnn.initial_state()
-
-    def _advance(self, tokens: Any) -> Propagation:
-        found = self.model.forward_propagation(tokens, self.state)
-        self.state = found.state
-        return found
+    def _next(self, tokens: Array, state: State) -> tuple[Array, State]:
+        found = self.forward_propagation(tokens, state)
+        return found.logits[:, -1], found.state
 
 
-def _inward(value: Array, single: bool) -> Array:
-    return value[:, None] if single else value.swapaxes(0, 1)
+def _target(layer: Layer) -> str:
+    """The target of a layer's first part."""
+    first: Any = layer._leaves()[0]
+    name: str = first.target
+    return name
+
+
+def _check_vector(layer: Layer) -> None:
+    if len(layer.output_shape) != 1:
+        raise SettingError(
+            f"Model: the output of {layer.name} is {written(layer.output_shape)}; the read-out wants a vector"
+        )

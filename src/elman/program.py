@@ -63,7 +63,9 @@ class Program:
         """What needs only the parameters, computed once for a set of them."""
         return self._forward.prepare(parameters, lasting=lasting)
 
-    def forward(self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array]) -> Run:
+    def forward(
+        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, lengths: Any = None
+    ) -> Run:
         """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`."""
         outcome = self._forward.run(prepared, inputs, states)
         kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}

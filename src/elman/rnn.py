@@ -9,7 +9,7 @@ from elman.checks import checked_dtype, checked_parameters, checked_seed, checke
 from elman.errors import SettingError
 from elman.gates import Array
 from elman.graph import Graph
-from elman.layer import Flow, Layer, Passed, Tree
+from elman.layer import Flow, Layer, Passed
 from elman.passes import Plan
 from elman.passes.carry import MASK, RESET, initial_name
 from elman.program import Asked, Program, Run, program, random_parameters
@@ -17,6 +17,7 @@ from elman.shapes import Shape
 from elman.states import State, checked_state
 from elman.targets import Prepared
 from elman.trace import Cell
+from elman.trees import Tree
 
 CARRY = {"step_is_live": "lengths", "step_is_reset": "reset", "step_is_cut": "truncate"}
 """From the flags of a flow to the rules for carrying the state."""
@@ -91,6 +92,9 @@ class RNN(Layer):
     @property
     def _reads_from_end(self) -> bool:
         return False
+
+    def _turned(self) -> Array:
+        return np.zeros(self.output_shape, bool)
 
     def _leaves(self) -> tuple[Layer, ...]:
         return (self,)

@@ -1,41 +1,60 @@
-"""A read-out's graph turned into what a model asks of it: logits beside probabilities, or the loss of a target."""
+"""A read-out's graph turned into what a model asks of it: logits beside the output, or the loss of a target."""
 
 from dataclasses import replace
 from functools import lru_cache
 
-from elman.errors import SettingError
 from elman.graph import Builder, Graph
 from elman.nodes import Result
 
-TARGET = "target_token"
+TARGET = "target_of_step"
+
+
+def output_node(graph: Graph) -> int:
+    """The node that is the output of a map."""
+    return next(iter(graph.named("output").values()))
 
 
 def logits_node(graph: Graph) -> int:
-    """What stands before the read-out's activation: the softmax's input, else the value of that name, else the output."""
-    output = next(iter(graph.named("output").values()))
-    if graph.nodes[output].gate == "softmax":
+    """What stands before the read-out's activation: the input of softmax or sigmoid, else the value `logits`, else all."""
+    output = output_node(graph)
+    if graph.nodes[output].gate in ("softmax", "sigmoid"):
         return graph.nodes[output].inputs[0]
     return graph.values.get("logits", output)
 
 
+def reads_tokens(graph: Graph) -> bool:
+    """Whether the targets of a read-out are tokens: it ends in softmax, so its output is a distribution over them."""
+    return graph.nodes[output_node(graph)].gate == "softmax"
+
+
 @lru_cache(maxsize=64)
 def with_logits(graph: Graph) -> Graph:
-    """The read-out with two outputs, `logits` and `probabilities`."""
-    output = next(iter(graph.named("output").values()))
-    return replace(
-        graph, results=(Result("logits", "output", logits_node(graph)), Result("probabilities", "output", output))
-    )
+    """The read-out with two outputs, `logits` and `output`."""
+    results = Result("logits", "output", logits_node(graph)), Result("output", "output", output_node(graph))
+    return replace(graph, results=results)
 
 
 @lru_cache(maxsize=64)
 def with_loss(graph: Graph) -> Graph:
-    """The read-out with a target token as a second input and the cross entropy as its output."""
-    output = next(iter(graph.named("output").values()))
-    if graph.nodes[output].gate != "softmax":
-        last = graph.nodes[output].gate
-        raise SettingError(f"{graph.name}: cross entropy needs a read-out that ends in softmax; this one ends in {last}")
+    """The read-out with a target as a second input and the loss of a step as its output, in nats where it is a likelihood.
+
+    The last gate says which loss fits. Softmax: the cross entropy of a target token, -ln y[token]. Sigmoid: the binary
+    cross entropy -(s ln y + (1 - s) ln(1 - y)) of a target vector s of numbers from 0 to 1, mean over its elements, from the
+    logits z as softplus(z) - s z, which no z overflows. Any other: the squared error (y - s)^2, mean over the elements.
+    """
     builder = Builder(f"{graph.name}_loss", notes=graph.notes)
     for node in graph.nodes:
         builder.copy(node, node.inputs)
-    target = builder.leaf("token", TARGET, (), (("size", int(graph.nodes[output].shape[0])),))
-    return builder.finish([Result("loss", "output", builder.add("cross_entropy", (logits_node(graph), target)))])
+    output = output_node(graph)
+    gate, shape = graph.nodes[output].gate, graph.nodes[output].shape
+    if gate == "softmax":
+        target = builder.leaf("token", TARGET, (), (("size", int(shape[0])),))
+        loss = builder.add("cross_entropy", (logits_node(graph), target))
+    elif gate == "sigmoid":
+        target, z = builder.leaf("input", TARGET, shape), logits_node(graph)
+        missed = builder.add("multiply", (target, z))
+        loss = builder.add("mean", (builder.add("subtract", (builder.add("softplus", (z,)), missed)),))
+    else:
+        difference = builder.add("subtract", (output, builder.leaf("input", TARGET, shape)))
+        loss = builder.add("mean", (builder.add("multiply", (difference, difference)),))
+    return builder.finish([Result("loss", "output", loss)])

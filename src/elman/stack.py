@@ -13,9 +13,10 @@ import numpy as np
 from elman.checks import checked_share
 from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
-from elman.layer import Back, Flow, Layer, Passed, Tree
+from elman.layer import Back, Flow, Layer, Passed
 from elman.passes.carry import LIVE, RESET
 from elman.states import State
+from elman.trees import Tree
 
 
 class _Parts(Layer):
@@ -127,6 +128,9 @@ class Stack(_Parts):
         """The layers, from the input on."""
         return tuple(self.parts.values())
 
+    def _turned(self) -> Array:
+        return self.layers[-1]._turned()
+
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         last: Tree = {}
         values: dict[str, Array] = {}
@@ -189,8 +193,11 @@ class Backwards(_Parts):
     def _reads_from_end(self) -> bool:
         return True
 
+    def _turned(self) -> Array:
+        return ~self.layer._turned()
+
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
-        turn = _turned(flow)
+        turn = _turner(flow)
         reset = flow.flags.get(RESET)
         turned = {} if reset is None else {RESET: _turned_resets(flow, turn)}
         inner = replace(flow, x=turn(flow.x), flags={**flow.flags, **turned}, turned_reset=reset)
@@ -243,6 +250,12 @@ class Bidirectional(_Parts):
     @property
     def _reads_from_end(self) -> bool:
         return True
+
+    def _turned(self) -> Array:
+        if self.merge != "concatenate":
+            fix = 'merge="concatenate", or pool="mean" or "max"'
+            raise SettingError(f"Bidirectional: a {self.merge} mixes the last steps of two directions; take {fix}")
+        return np.concatenate((self.parts["forward"]._turned(), self._backward._turned()))
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         ahead = self.parts["forward"]._pass(flow, None if states is None else states["forward"], _names(keep, "forward"))
@@ -319,7 +332,7 @@ def _described(given: Any) -> str:
     return f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
 
 
-def _turned(flow: Flow) -> Any:
+def _turner(flow: Flow) -> Any:
     """The function that reverses `[T, B, ...]` within the lengths; twice, it changes nothing."""
     if flow.lengths is None:
         return lambda value: value[::-1]

@@ -110,7 +110,9 @@ def train(model: Model, tokens: Array, settings: Settings | None = None) -> Iter
 
 def _text(model: Model, tokens: Any, asked: str) -> Array:
     """Tokens of one long sequence, checked."""
-    checked: Array = model._tokens(tokens)
+    if not model.reads_tokens or model.head.once:
+        raise SettingError(f"{asked}: this model is none of language; use model.gradients and elman.optim on features")
+    checked: Array = model._input(tokens)
     if checked.ndim != 1:
         raise ShapeError(f"{asked}: tokens are {written(checked.shape)}; one long sequence [N] is wanted")
     if len(checked) < 2:
@@ -124,7 +126,8 @@ def _updates(model: Model, tokens: Array, settings: Settings) -> Iterator[Progre
     for step in range(settings.steps):
         x, y, anew = next(source)
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
-            loss, gradients, state = model.gradients(x, y, None if anew else state)
+            noise = int(np.random.SeedSequence((settings.seed, step)).generate_state(1)[0])
+            loss, gradients, state = model.gradients(x, y, None if anew else state, dropout_seed=noise)
             gradients, norm = clip_by_norm(gradients, settings.clip)
             updated, memory = adam(model.parameters, gradients, memory, settings.rate_at(step))
         if not (math.isfinite(loss) and math.isfinite(norm) and all(np.isfinite(p).all() for p in updated.values())):

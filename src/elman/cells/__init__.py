@@ -1,7 +1,8 @@
 """The cells that come with the library, one family a file; each is its equations and nothing else."""
 
 from elman.cells.gated import gru, gru_reset_before, lstm
-from elman.cells.simple import elman, elman_with, readout, readout_with
+from elman.cells.pooling import running_max, running_mean
+from elman.cells.simple import dense, elman, elman_with, readout, readout_linear, readout_sigmoid, readout_with
 from elman.errors import SettingError
 from elman.trace import Cell
 
@@ -16,4 +17,19 @@ def named(name: str) -> Cell:
     return CELLS[name]
 
 
-__all__ = ["CELLS", "elman", "elman_with", "gru", "gru_reset_before", "lstm", "named", "readout", "readout_with"]
+__all__ = [
+    "CELLS",
+    "dense",
+    "elman",
+    "elman_with",
+    "gru",
+    "gru_reset_before",
+    "lstm",
+    "named",
+    "readout",
+    "readout_linear",
+    "readout_sigmoid",
+    "readout_with",
+    "running_max",
+    "running_mean",
+]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from elman.declare import bias, weight
-from elman.gates import softmax, tanh
+from elman.gates import sigmoid, softmax, tanh
 from elman.trace import Cell, cell
 
 Activation = Callable[[Any], Any]
@@ -52,3 +52,17 @@ def _name(activation: Activation) -> str:
 
 elman = elman_with(tanh, name="elman")
 readout = readout_with(softmax, name="readout")
+readout_sigmoid = readout_with(sigmoid, name="readout_sigmoid")
+
+
+@cell
+def readout_linear(a, *, wya=weight("output", "hidden"), by=bias("output")) -> Any:  # type: ignore[no-untyped-def]
+    """y<t> = wya a<t> + by."""
+    logits = wya @ a + by
+    return logits
+
+
+@cell
+def dense(x, *, w=weight("hidden", "input"), b=bias("hidden")) -> Any:  # type: ignore[no-untyped-def]
+    """y<t> = tanh(w x<t> + b)    a layer without recurrence, and what turns a vector into a first state."""
+    return tanh(w @ x + b)

@@ -1,0 +1,308 @@
+"""EncoderDecoder: a sequence in, another sequence out, through the state between them.
+
+Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Sutskever et al., Sequence to sequence learning
+with neural networks, 2014.
+"""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from elman import decoding, files
+from elman.checks import checked_seed
+from elman.decoding import Hypothesis
+from elman.describe import built, declared, described
+from elman.errors import ModelFileError, SettingError, ShapeError
+from elman.gates import Array
+from elman.head import read_last, unread_last
+from elman.io import safetensors
+from elman.layer import Layer, Record, outward, time_first
+from elman.model import Model
+from elman.network import Propagation
+from elman.rnn import RNN
+from elman.shapes import Shape, written
+from elman.states import State
+from elman.trace import Cell
+from elman.trees import flat, nested, plain, row_shapes
+
+FORMAT, VERSION = "elman encoder-decoder", 1
+
+
+class EncoderDecoder:
+    """An encoder reads a source; a decoder, a `Model`, starts from what it gave and says the target one step after another.
+
+    Where `bridge` is None, the encoder's last state is the decoder's first: both are of the same cells and sizes. With a
+    `bridge`, a map such as `cells.dense`, each of the decoder's states starts as the bridge of the encoder's last output,
+    with parameters of its own: any layers can meet then, and a vector is a source of one step.
+
+    `start` is the token that a decoder of tokens reads first (a decoder of features reads zeros), `end` the token that ends
+    a target, if there is one. Parameters are called `encoder.wi`, `bridge.h.w`, `decoder.wya` and so on. Raises
+    `SettingError` for parts that do not meet.
+
+    >>> import numpy as np, elman
+    >>> encoder = elman.RNN(elman.cells.gru, input=3, hidden=4)
+    >>> net = EncoderDecoder(encoder, elman.Model(8, 4, None, elman.cells.gru), start=0, end=1)
+    >>> net.loss(np.ones((5, 3)), [2, 3, 1]) > 0.0, len(net.generate(np.ones((5, 3)), length=6)) <= 6
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        encoder: Layer,
+        decoder: Model,
+        *,
+        bridge: Cell | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(encoder, Layer):
+            raise SettingError(f"EncoderDecoder: the encoder is {encoder!r}; a layer (RNN, Stack, Bidirectional) is wanted")
+        if not isinstance(decoder, Model):
+            raise SettingError(f"EncoderDecoder: the decoder is {decoder!r}; a Model is wanted")
+        if bridge is not None and not isinstance(bridge, Cell):
+            raise SettingError(f"EncoderDecoder: bridge={bridge!r} is not a cell; take elman.cells.dense")
+        self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
+        self.start, self.end = self._token("start", start), self._token("end", end)
+        self.training: dict[str, Any] = {}
+        self._check_parts()
+        self._bridges = self._made(bridge, checked_seed(seed)) if bridge is not None else {}
+        if bridge is None:
+            self._check_states()
+
+    def __repr__(self) -> str:
+        count = sum(value.size for value in self.parameters.values())
+        return f"{self.name[:-1]}, {count:,} parameters, {self.encoder.dtype})"
+
+    # --- parameters ---------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """All parameters by name, read-only."""
+        return MappingProxyType(
+            {f"{part}.{name}": value for part, held in self._parts().items() for name, value in held.parameters.items()}
+        )
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set parameters by name, all or none. Raises as `RNN.update` does."""
+        known = self.parameters
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise SettingError(f"{self.name}: there is no parameter {unknown[0]!r}; parameters are {', '.join(known)}")
+        before = {part: dict(held.parameters) for part, held in self._parts().items()}
+        try:
+            for part, held in self._parts().items():
+                prefix = f"{part}."
+                held.update({n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)})
+        except Exception:
+            for part, held in self._parts().items():
+                held.update(before[part])
+            raise
+
+    # --- forward ------------------------------------------------------------------------------------------------------
+
+    def encode(self, x: Any, lengths: Any = None) -> State:
+        """The decoder's first state after a source `[T, I]`, tokens `[T]`, or a batch of them."""
+        y, last = self.encoder(x, None, lengths)
+        return self._first_state(y, last, lengths)[0]
+
+    def forward_propagation(self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None) -> Propagation:
+        """What the decoder says at each step of the targets when it is told those before (teacher forcing).
+
+        `x` a source `[T, I]` or tokens `[T]`, `targets` tokens `[U]` or features `[U, O]`; both may be batches.
+        """
+        return self.decoder.forward_propagation(
+            self._shifted(targets, target_lengths), self.encode(x, lengths), target_lengths
+        )
+
+    def loss(self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None) -> float:
+        """Mean loss of the targets, a step, with teacher forcing (Williams and Zipser, 1989); as `Model.loss`."""
+        return self.decoder.loss(self._shifted(targets, target_lengths), targets, self.encode(x, lengths), target_lengths)
+
+    def gradients(
+        self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, dropout_seed: int | None = None
+    ) -> tuple[float, dict[str, Array]]:
+        """The loss with teacher forcing, and its gradients by parameter, through the state into the encoder."""
+        record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed)
+        first, bridged = self._first_state(record.y, record.state, lengths)
+        scored = self.decoder._scored(
+            self._shifted(targets, target_lengths), targets, first, target_lengths, None, dropout_seed
+        )
+        found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
+        if not self._bridges:
+            inner = record.gradients(np.zeros_like(record.y), scored.d_state)
+        else:
+            d_y, of_bridges = self._through_bridges(bridged, scored.d_state, record, lengths)
+            inner = record.gradients(d_y)
+            found |= of_bridges
+        found |= {f"encoder.{name}": value for name, value in inner.parameters.items()}
+        return scored.loss, {name: found[name] for name in self.parameters}
+
+    # --- saying -------------------------------------------------------------------------------------------------------
+
+    def generate(self, x: Any, length: int, *, lengths: Any = None) -> Any:
+        """What the decoder says when it is told what it said (free running): the likeliest token each time.
+
+        Tokens up to `length`, or up to `end` (not included); for a batch a list of them. A decoder of features gives
+        `[length, O]`, one source at a time.
+        """
+        length, state = decoding.checked_length(length), self.encode(x, lengths)
+        rows = state if state.batch is not None else State.stack([state])
+        if not self.decoder.reads_tokens:
+            if state.batch is not None:
+                raise ShapeError(f"{self.name}: features are generated from one source; this is a batch of {state.batch}")
+            return decoding.fed_back(self.decoder._advance, self._begin(1), rows, length)
+        found = decoding.likeliest(self.decoder._next, self._begin(rows.batch or 0), rows, length, self.end)
+        return found if state.batch is not None else found[0]
+
+    def beam_search(self, x: Any, length: int, *, width: int = 4, length_penalty: float = 0.0) -> list[Hypothesis]:
+        """The likeliest targets of one source that `width` beams find, best first; as `Model.beam_search`."""
+        if not self.decoder.reads_tokens:
+            raise SettingError(f"{self.name}: the decoder says features, of which there is no likeliest; use generate")
+        length, settings = decoding.checked_length(length), decoding.Beams(width, self.end, length_penalty)
+        state = self.encode(x)
+        if state.batch is not None:
+            raise ShapeError(f"{self.name}: beams search from one source; this is a batch of {state.batch}")
+        return decoding.beams(self.decoder._next, self._begin(1), State.stack([state]), length, settings)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to one safetensors file, atomically; `elman.load` opens it. Raises `ModelFileError`."""
+        bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
+        facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
+        facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
+        safetensors.write(path, self.parameters, facts)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a file that `save` wrote; no code in it is run. Raises `ModelFileError` for any other."""
+        return files.opened(path, FORMAT, VERSION, cls._from_facts)
+
+    @classmethod
+    def _from_facts(cls, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Self:
+        encoder, bridges, decoder = facts["encoder"], facts["bridges"], facts["decoder"]
+        described_parts = {f"bridge.{name}": declared(bridge) for name, bridge in bridges.items()}
+        shapes = {"encoder": declared(encoder), **described_parts, "decoder": files.model_parameters(decoder)}
+        wanted = {f"{part}.{name}": shape for part, held in shapes.items() for name, shape in held.items()}
+        files.check_arrays(arrays, wanted, decoder["dtype"])
+        if not isinstance(facts["training"], dict):
+            raise ModelFileError("training is no mapping")
+        inner = {n.removeprefix("decoder."): value for n, value in arrays.items() if n.startswith("decoder.")}
+        made = {name: built(bridge, decoder["dtype"]) for name, bridge in bridges.items()}
+        first: Any = next(iter(made.values()), None)
+        model = cls(
+            built(encoder, decoder["dtype"]),
+            files.model_from(inner, decoder),
+            bridge=None if first is None else first.cell,
+            start=facts["start"],
+            end=facts["end"],
+        )
+        model._bridges = {name: bridge for name, bridge in made.items() if isinstance(bridge, RNN)}
+        model.update(arrays)
+        model.training = facts["training"]
+        return model
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> dict[str, Layer | Model]:
+        bridges = {f"bridge.{name}": bridge for name, bridge in self._bridges.items()}
+        return {"encoder": self.encoder, **bridges, "decoder": self.decoder}
+
+    def _token(self, name: str, token: int | None) -> int | None:
+        if token is None:
+            return None
+        size = self.decoder.word_dim
+        if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < size:
+            raise SettingError(f"EncoderDecoder: {name}={token!r} must be a token of the decoder, 0 to {size - 1}")
+        return int(token)
+
+    def _check_parts(self) -> None:
+        encoder, decoder = self.encoder, self.decoder
+        if encoder.dtype != decoder.rnn.dtype:
+            raise SettingError(f"EncoderDecoder: the encoder is of {encoder.dtype}, the decoder of {decoder.rnn.dtype}")
+        if decoder._next_shape != (decoder.word_dim,):
+            gives = "once a sequence" if decoder._next_shape is None else written(decoder._next_shape)
+            raise SettingError(
+                f"EncoderDecoder: the decoder gives {gives} and reads ({decoder.word_dim}); it must read what it gives"
+            )
+        decoder.rnn._check_forward("stream")
+        if decoder.reads_tokens and self.start is None:
+            raise SettingError("EncoderDecoder: start is missing, the token that the decoder reads first")
+        if not decoder.reads_tokens and (self.start, self.end) != (None, None):
+            raise SettingError("EncoderDecoder: start and end are tokens; this decoder reads features")
+
+    def _check_states(self) -> None:
+        theirs, ours = (row_shapes(layer._zero_states(1)) for layer in (self.encoder, self.decoder.rnn))
+        if theirs != ours:
+            raise SettingError(
+                f"EncoderDecoder: the encoder's state ({_told(theirs)}) is not of the decoder's form ({_told(ours)}); "
+                "give bridge=elman.cells.dense, which makes a first state of the encoder's last output"
+            )
+
+    def _made(self, bridge: Cell, seed: int) -> dict[str, RNN]:
+        """A bridge for each state of the decoder."""
+        made, width = {}, int(self.encoder.output_shape[0])
+        for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(1)).items()):
+            if len(shape) != 1 or len(self.encoder.output_shape) != 1:
+                raise SettingError(f"EncoderDecoder: the state {name} is {written(shape)}; a bridge makes vectors")
+            asked = {"input": width, "hidden": int(shape[0])}
+            sizes: dict[str, Any] = {size: value for size, value in asked.items() if size in bridge.sizes}
+            made[name] = RNN(bridge, dtype=self.encoder.dtype.name, seed=seed + position, **sizes)
+            if made[name].cell.states or made[name].output_shape != shape or made[name].input_shape != (width,):
+                raise SettingError(f"EncoderDecoder: the bridge {bridge.name} does not map ({width}) to {written(shape)}")
+        return made
+
+    def _first_state(self, y: Array, last: State, lengths: Any) -> tuple[State, dict[str, Record]]:
+        """The decoder's first state, from the encoder's output and last state; and the bridges' records."""
+        if not self._bridges:
+            return self.decoder.rnn._resumed(plain(last), last.batch), {}
+        context = read_last(time_first(y, last.batch), self._lengths(lengths), self.encoder)[0]
+        records = {name: bridge.record(context[:, None]) for name, bridge in self._bridges.items()}
+        leaves = {name: record.y[:, 0] if last.batch is not None else record.y[0, 0] for name, record in records.items()}
+        return self.decoder.rnn._resumed(nested(leaves), last.batch), records
+
+    def _through_bridges(
+        self, bridged: Mapping[str, Record], d_state: State, record: Record, lengths: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """The gradient for the encoder's output, and those for the bridges."""
+        batch = record.state.batch
+        d_leaves = flat(plain(d_state))
+        found: dict[str, Array] = {}
+        d_context: Array | None = None
+        for name, bridge in bridged.items():
+            d_leaf = d_leaves[name] if batch is not None else d_leaves[name][None]
+            gradients = bridge.gradients(d_leaf[:, None])
+            assert gradients.x is not None, "a bridge reads vectors"
+            d_context = gradients.x[:, 0] if d_context is None else d_context + gradients.x[:, 0]
+            found |= {f"bridge.{name}.{n}": value for n, value in gradients.parameters.items()}
+        assert d_context is not None, "a decoder has a state"
+        d_y = unread_last(d_context[None], time_first(record.y, batch), self._lengths(lengths), self.encoder)
+        return outward(d_y, batch), found
+
+    def _lengths(self, lengths: Any) -> Array | None:
+        return None if lengths is None else np.asarray(lengths)
+
+    def _begin(self, rows: int) -> Array:
+        """What the decoder reads first: the start token, or zeros."""
+        if self.decoder.reads_tokens:
+            return np.full((rows, 1), self.start)
+        return np.zeros((rows, 1, self.decoder.word_dim), self.encoder.dtype)
+
+    def _shifted(self, targets: Any, lengths: Any) -> Array:
+        """What the decoder reads while it is told the targets, each one step late; past a length nothing is read."""
+        tokens = self.decoder.reads_tokens
+        if lengths is not None and tokens and np.ndim(targets) == 2:
+            targets = np.asarray(targets)
+            targets = np.where(np.arange(targets.shape[1]) < np.asarray(lengths)[:, None], targets, self.start)
+        found: Array = self.decoder._input(targets)
+        if found.ndim == (1 if tokens else 2):
+            return np.concatenate((self._begin(1)[0], found[:-1]))
+        return np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+
+
+def _told(shapes: Mapping[str, Shape]) -> str:
+    return ", ".join(f"{name} {written(shape)}" for name, shape in shapes.items()) or "none"

@@ -1,0 +1,258 @@
+"""Streams: sequences that go on from push to push, one by itself or many side by side.
+
+What is pushed runs through the same public door as a whole sequence; a stream adds a state that is kept, and a lock, so that
+pushes from several threads come one after another.
+"""
+
+from collections.abc import Iterable, Mapping
+from threading import RLock
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from elman.errors import ShapeError, StreamError
+from elman.gates import Array
+from elman.shapes import written
+from elman.states import State
+
+
+class Running(Protocol):
+    """What can run in a stream: a layer, or a model."""
+
+    name: str
+
+    def _resumed(self, state: State | None, batch: int | None) -> State:
+        """A state that was given to go on from, checked; the initial one where none was."""
+        ...
+
+    def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
+        """Outputs and state after a chunk `[T, ...]`, or a batch of them `[B, T, ...]`."""
+        ...
+
+    def _pushed(self, x: Any) -> tuple[Array, bool]:
+        """What a caller pushed as an array `[T, ...]`, and whether it was one step."""
+        ...
+
+
+class Stream:
+    """A sequence that goes on: `push` a step or a chunk, and the state is kept for the next push.
+
+    Made by `model.stream()` or `layer.stream()`; a `with` block closes it. One stream may be pushed to from several threads,
+    one push after another.
+
+    >>> import numpy as np, elman
+    >>> stream = elman.RNN(elman.cells.gru, input=3, hidden=5).stream()
+    >>> stream.push(np.ones(3)).shape, stream.push(np.ones((4, 3))).shape, stream
+    ((5,), (4, 5), Stream(gru, 5 steps))
+    """
+
+    def __init__(self, of: Running, state: State | None = None) -> None:
+        self._of, self._lock, self._closed, self._steps = of, RLock(), False, 0
+        self._state = of._resumed(state, None)
+
+    def push(self, x: Any) -> Array:
+        """Run on over one step (`[I]`, or a token) or a chunk (`[T, I]`, tokens `[T]`, text); returns its outputs.
+
+        A push that raises leaves the stream as it was. Raises `StreamError` where the stream is closed, and what a whole
+        sequence would for an input that does not fit.
+        """
+        with self._lock:
+            self._open()
+            chunk, single = self._of._pushed(x)
+            y, self._state = self._of._advance(chunk, self._state)
+            self._steps += len(chunk)
+        return y[0] if single else y
+
+    @property
+    def state(self) -> State:
+        """The state after the last push; it can be read when the stream is closed, too."""
+        return self._state
+
+    @property
+    def steps(self) -> int:
+        """How many steps have gone through since the start or the last reset."""
+        return self._steps
+
+    def reset(self, state: State | None = None) -> None:
+        """Start anew: from the initial state, or from another. Raises `StreamError` where the stream is closed."""
+        with self._lock:
+            self._open()
+            self._state, self._steps = self._of._resumed(state, None), 0
+
+    def close(self) -> None:
+        """End the stream: from now on nothing can be pushed. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Stream({self._of.name}, {self._steps} step{'s' * (self._steps != 1)}{', closed' * self._closed})"
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StreamError(f"{self._of.name}: this stream is closed; model.stream() opens another")
+
+
+class Streams:
+    """A pool of independent streams that advance together: one call pushes to all of them, or to those that have data.
+
+    Made by `model.streams(n)` or `layer.streams(n)`. Each stream has a number, from 0 on, that is never given again; `join`
+    adds one, `leave` ends one, and no stream sees another's state. May be used from several threads.
+
+    >>> import numpy as np, elman
+    >>> pool = elman.RNN(elman.cells.gru, input=3, hidden=5).streams(2)
+    >>> pool.push(np.ones((2, 3))).shape, pool.join(), pool.push(np.ones((1, 3)), streams=[2]).shape
+    ((2, 5), 2, (1, 5))
+    >>> pool.leave(0), pool
+    (State(gru, h (5)), Streams(gru: 1, 2))
+    """
+
+    def __init__(self, of: Running, count: int = 0) -> None:
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+            raise StreamError(f"streams({count!r}): a number of streams, 0 or more, is wanted")
+        self._of, self._lock, self._closed = of, RLock(), False
+        self._rows = {number: number for number in range(count)}
+        self._next, self._state = int(count), of._resumed(None, int(count))
+
+    def push(self, x: Any, streams: Iterable[int] | None = None, *, lengths: Any = None) -> Any:
+        """Run on over a step each (`[n, I]`, or tokens `[n]`), or a chunk each (`[n, T, I]`, or tokens `[n, T]`).
+
+        `streams`: the numbers of those that have data, in the order of the rows (all, in the order of `numbers`); with
+        `lengths` a row takes so many steps of its chunk only. Returns outputs `[n, ...]` or `[n, T, ...]`. Given a mapping
+        from numbers to steps or chunks of any lengths, returns a mapping from numbers to outputs. Either all streams advance
+        or, where something does not fit, none.
+
+        Raises `StreamError` for a number that is not in the pool, or twice, and for a closed pool.
+        """
+        with self._lock:
+            self._open()
+            if isinstance(x, Mapping):
+                return self._push_each(x)
+            rows = self._chosen(self._rows if streams is None else streams)
+            x = np.asarray(x)
+            if x.ndim == 0 or len(x) != len(rows):
+                shape = written(x.shape)
+                raise ShapeError(f"{self._of.name}: {shape} for {len(rows)} streams; one row a stream is wanted")
+            if not rows:
+                raise StreamError(f"{self._of.name}: there is no stream to push to; join() adds one")
+            _, single = self._of._pushed(x[0])
+            y = self._advance(x[:, None] if single else x, rows, lengths)
+        return y[:, 0] if single else y
+
+    def join(self, state: State | None = None) -> int:
+        """Add a stream, at the initial state or at another; returns its number."""
+        with self._lock:
+            self._open()
+            added = self._of._resumed(state, None)
+            self._state = State.stack([self._state, added]) if self._rows else State.stack([added])
+            number, self._next = self._next, self._next + 1
+            self._rows[number] = len(self._rows)
+        return number
+
+    def leave(self, number: int) -> State:
+        """End a stream; returns its last state, which another may join with. Raises `StreamError` for another number."""
+        with self._lock:
+            self._open()
+            [row] = self._chosen([number])
+            last: State = self._state[row]
+            numbers = [other for other in self._rows if other != number]
+            self._state = self._state[[self._rows[other] for other in numbers]]
+            self._rows = {other: position for position, other in enumerate(numbers)}
+        return last
+
+    def reset(self, streams: Iterable[int] | None = None) -> None:
+        """Start streams anew (all of them)."""
+        with self._lock:
+            self._open()
+            rows = self._chosen(self._rows if streams is None else streams)
+            if rows:
+                self._state = _replaced(self._state, rows, self._of._resumed(None, len(rows)))
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the streams, in the order of the rows."""
+        return tuple(self._rows)
+
+    @property
+    def state(self) -> State:
+        """The states of all streams, a batch in the order of `numbers`."""
+        return self._state
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def close(self) -> None:
+        """End the pool: from now on nothing can be pushed, and nobody joins. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(map(str, self._rows)) if len(self._rows) <= 8 else f"{len(self._rows)} streams"
+        return f"Streams({self._of.name}: {numbers or 'none'}{', closed' * self._closed})"
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _advance(self, x: Array, rows: list[int], lengths: Any) -> Array:
+        everyone = rows == list(range(len(self._rows)))
+        y, state = self._of._advance(x, self._state if everyone else self._state[rows], lengths)
+        self._state = state if everyone else _replaced(self._state, rows, state)
+        return y
+
+    def _push_each(self, pushed: Mapping[int, Any]) -> dict[int, Array]:
+        """Steps and chunks of any lengths, as one padded batch."""
+        rows, chunks = self._chosen(pushed), [self._of._pushed(x) for x in pushed.values()]
+        if not rows:
+            return {}
+        lengths = [len(chunk) for chunk, _ in chunks]
+        first = chunks[0][0]
+        padded = np.zeros((len(rows), max(lengths), *first.shape[1:]), first.dtype)
+        for row, (number, (chunk, _)) in enumerate(zip(pushed, chunks, strict=True)):
+            if chunk.shape[1:] != first.shape[1:] or chunk.dtype.kind != first.dtype.kind:
+                other = f"{first.dtype} {written(first.shape[1:])} a step for stream {next(iter(pushed))}"
+                raise ShapeError(f"{self._of.name}: {chunk.dtype} {written(chunk.shape[1:])} for stream {number}, {other}")
+            padded[row, : len(chunk)] = chunk
+        y = self._advance(padded, rows, lengths)
+        return {
+            number: y[row, 0] if single else y[row, : len(chunk)]
+            for row, (number, (chunk, single)) in enumerate(zip(pushed, chunks, strict=True))
+        }
+
+    def _chosen(self, numbers: Iterable[int]) -> list[int]:
+        """Rows of streams. Raises `StreamError` for numbers that are not there, or twice."""
+        numbers = list(numbers)
+        for number in numbers:
+            if number not in self._rows:
+                there = ", ".join(map(str, self._rows)) or "none"
+                raise StreamError(f"{self._of.name}: there is no stream {number!r} in this pool; there are {there}")
+        if len(set(numbers)) < len(numbers):
+            twice = next(number for number in numbers if numbers.count(number) > 1)
+            raise StreamError(f"{self._of.name}: stream {twice} is named twice in one push; push a chunk instead")
+        return [self._rows[number] for number in numbers]
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StreamError(f"{self._of.name}: this pool of streams is closed; model.streams(n) opens another")
+
+
+def _replaced(state: State, rows: list[int], new: State) -> State:
+    """A batch of states in which some rows are others."""
+
+    def field(name: str) -> Any:
+        if isinstance(state[name], State):
+            return _replaced(state[name], rows, new[name])
+        values = np.array(state[name])
+        values[rows] = new[name]
+        return values
+
+    return state.copy(**{name: field(name) for name in state})
