@@ -165,7 +165,10 @@ def test_readme_tells_the_facts_of_the_model_that_ships():
     assert rows["a bigram model on the same text"].startswith(f"{facts['training']['bigram_bits_per_character']:.3f} ")
     assert rows["parameters"] == f"{count:,}"
     assert rows["file"] == f"{MODEL.stat().st_size:,} bytes"
-    assert rows["cell"] == f"{facts['cell']['name']}, hidden {facts['cell']['sizes']['hidden']}, {facts['dtype']}"
+    assert (
+        rows["cell"]
+        == f"{facts['layers']['graph']['name']}, hidden {facts['layers']['graph']['sizes']['hidden']}, {facts['dtype']}"
+    )
     recipe = facts["training"]["recipe"]
     assert rows["recipe"] == f"`python {recipe} src/elman/models/default.safetensors`"
     assert (ROOT / recipe).is_file()

@@ -441,7 +441,7 @@ TOKENS = [
     ([None], ShapeError, f"Model: tokens are object (1); {INTEGERS}"),
     ([2**70], ShapeError, f"Model: tokens are object (1); {INTEGERS}"),
     ([[[1]]], ShapeError, f"Model: tokens are int64 (1, 1, 1); {INTEGERS}"),
-    ([[1], [1, 2]], ShapeError, "Model: sequences of tokens of different lengths; pad them, or run them one by one"),
+    ([[1], [1, 2]], ShapeError, "Model: tokens of different lengths; pad them and give lengths (elman.pad_sequences)"),
     ("abc", DataError, "Model: this model has no vocabulary, so text has no tokens; give integers"),
 ]
 

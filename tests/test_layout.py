@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
     "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells", "passes",
-    "targets", "program", "checks", "io", "states", "streams", "trees", "layer", "rnn", "stack", "describe", "corpus",
-    "subwords", "text", "sampling", "scoring", "head", "network", "decoding", "generation", "model", "files", "encoder_decoder",
-    "optim", "train", "viz", "testing", "cli",
+    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "layer", "rnn", "stack", "describe",
+    "corpus", "subwords", "text", "sampling", "scoring", "head", "network", "decoding", "generation", "model", "files",
+    "encoder_decoder", "optim", "train", "viz", "testing", "cli",
 )  # fmt: skip
 """Every file or folder imports only what stands before it; a folder may also import within itself."""
 

@@ -51,6 +51,7 @@ from elman.graph import Graph
 from elman.layer import Gradients, Layer, Record
 from elman.model import Model
 from elman.network import Network, Propagation
+from elman.padding import pad_sequences
 from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.sampling import Sampling
@@ -116,6 +117,7 @@ __all__ = [
     "mean",
     "minimum",
     "outer",
+    "pad_sequences",
     "relu",
     "sigmoid",
     "sin",

@@ -112,7 +112,7 @@ def checked_tokens(owner: str, tokens: Any, size: int | None) -> Array:
     try:
         array: Array = np.asarray(tokens)
     except ValueError:
-        raise ShapeError(f"{owner}: sequences of tokens of different lengths; pad them, or run them one by one") from None
+        raise ShapeError(f"{owner}: tokens of different lengths; pad them and give lengths (elman.pad_sequences)") from None
     if array.size == 0:
         raise DataError(f"{owner}: the sequence is empty; at least one token is wanted")
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
@@ -135,7 +135,8 @@ def checked_features(owner: str, x: Any, size: int, dtype: np.dtype[Any]) -> Arr
         raise ShapeError(f"{owner}: sequences of different lengths; pad them, and give lengths") from None
     if array.ndim not in (2, 3) or array.shape[-1] != size:
         wanted = f"[T, {size}] or [B, T, {size}]"
-        raise ShapeError(f"{owner}: the input is {written(array.shape)}; features {wanted} are wanted")
+        hint = "; tokens=True makes a model of tokens" if array.dtype.kind in "iu" and array.ndim < 3 else ""
+        raise ShapeError(f"{owner}: the input is {written(array.shape)}; features {wanted} are wanted{hint}")
     return array.astype(dtype) if array.dtype.kind in "iu" else array
 
 

@@ -36,7 +36,8 @@ class EncoderDecoder:
 
     Where `bridge` is None, the encoder's last state is the decoder's first: both are of the same cells and sizes. With a
     `bridge`, a map such as `cells.dense`, each of the decoder's states starts as the bridge of the encoder's last output,
-    with parameters of its own: any layers can meet then, and a vector is a source of one step.
+    with parameters of its own: any layers can meet then, and a vector is a source of one step. As for layers, integers are
+    tokens and floats are features. Gradients flow all the way, whatever the decoder's `bptt_truncate`.
 
     `start` is the token that a decoder of tokens reads first (a decoder of features reads zeros), `end` the token that ends
     a target, if there is one. Parameters are called `encoder.wi`, `bridge.h.w`, `decoder.wya` and so on. Raises
@@ -63,6 +64,8 @@ class EncoderDecoder:
             raise SettingError(f"EncoderDecoder: the encoder is {encoder!r}; a layer (RNN, Stack, Bidirectional) is wanted")
         if not isinstance(decoder, Model):
             raise SettingError(f"EncoderDecoder: the decoder is {decoder!r}; a Model is wanted")
+        if any(getattr(leaf, "learn_initial", False) for leaf in decoder.rnn._leaves()):
+            raise SettingError("EncoderDecoder: the decoder starts from the encoder's state; learn_initial has no use in it")
         if bridge is not None and not isinstance(bridge, Cell):
             raise SettingError(f"EncoderDecoder: bridge={bridge!r} is not a cell; take elman.cells.dense")
         self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
@@ -114,13 +117,15 @@ class EncoderDecoder:
 
         `x` a source `[T, I]` or tokens `[T]`, `targets` tokens `[U]` or features `[U, O]`; both may be batches.
         """
-        return self.decoder.forward_propagation(
-            self._shifted(targets, target_lengths), self.encode(x, lengths), target_lengths
-        )
+        first = self.encode(x, lengths)
+        self._check_batch(first, targets)
+        return self.decoder.forward_propagation(self._shifted(targets, target_lengths), first, target_lengths)
 
     def loss(self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None) -> float:
         """Mean loss of the targets, a step, with teacher forcing (Williams and Zipser, 1989); as `Model.loss`."""
-        return self.decoder.loss(self._shifted(targets, target_lengths), targets, self.encode(x, lengths), target_lengths)
+        first = self.encode(x, lengths)
+        self._check_batch(first, targets)
+        return self.decoder.loss(self._shifted(targets, target_lengths), targets, first, target_lengths)
 
     def gradients(
         self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, dropout_seed: int | None = None
@@ -128,9 +133,8 @@ class EncoderDecoder:
         """The loss with teacher forcing, and its gradients by parameter, through the state into the encoder."""
         record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed)
         first, bridged = self._first_state(record.y, record.state, lengths)
-        scored = self.decoder._scored(
-            self._shifted(targets, target_lengths), targets, first, target_lengths, None, dropout_seed
-        )
+        self._check_batch(record.state, targets)
+        scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, dropout_seed=dropout_seed)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
             inner = record.gradients(np.zeros_like(record.y), scored.d_state)
@@ -171,7 +175,7 @@ class EncoderDecoder:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to one safetensors file, atomically; `elman.load` opens it. Raises `ModelFileError`."""
+        """Write it to one safetensors file, atomically; `EncoderDecoder.load` opens it. Raises `ModelFileError`."""
         bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
         facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
         facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
@@ -246,6 +250,7 @@ class EncoderDecoder:
     def _made(self, bridge: Cell, seed: int) -> dict[str, RNN]:
         """A bridge for each state of the decoder."""
         made, width = {}, int(self.encoder.output_shape[0])
+        self.encoder._turned()  # which says where directions have no last step of their own
         for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(1)).items()):
             if len(shape) != 1 or len(self.encoder.output_shape) != 1:
                 raise SettingError(f"EncoderDecoder: the state {name} is {written(shape)}; a bridge makes vectors")
@@ -282,6 +287,16 @@ class EncoderDecoder:
         assert d_context is not None, "a decoder has a state"
         d_y = unread_last(d_context[None], time_first(record.y, batch), self._lengths(lengths), self.encoder)
         return outward(d_y, batch), found
+
+    def _check_batch(self, first: State, targets: Any) -> None:
+        """Raises `ShapeError` where sources and targets are not as many."""
+        single = 1 if self.decoder.reads_tokens else 2
+        given = None if np.ndim(targets) == single else len(targets)
+        if given != first.batch:
+            told = ["one sequence" if count is None else f"a batch of {count}" for count in (first.batch, given)]
+            raise ShapeError(
+                f"{self.name}: the source is {told[0]}, the targets are {told[1]}; one target a source is wanted"
+            )
 
     def _lengths(self, lengths: Any) -> Array | None:
         return None if lengths is None else np.asarray(lengths)

@@ -131,7 +131,7 @@ class Layer(ABC):
         `keep` names those wanted (all); only they are held in memory. Raises `SettingError` for a name that the equations
         lack.
         """
-        names = self.values if keep is None else tuple(keep)
+        names = self.values if keep is None else (keep,) if isinstance(keep, str) else tuple(keep)
         unknown = [name for name in names if name not in self.values]
         if unknown:
             raise SettingError(f"{self.name}: there is no value {unknown[0]!r}; values are {', '.join(self.values)}")

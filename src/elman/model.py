@@ -115,6 +115,8 @@ class Model(Network, Generates):
         """
         if not isinstance(layers, Layer):
             raise SettingError(f"Model: {layers!r} is not a layer; make one with RNN, Stack or Bidirectional")
+        if not isinstance(readout, Cell):
+            raise SettingError(f"Model: readout={readout!r} is not a cell; take one such as elman.cells.readout")
         if pool is not None and pool not in POOLS:
             raise SettingError(f"Model: pool={pool!r} is unknown; it is one of {', '.join(POOLS)}, or None for every step")
         pooling = POOLS[pool] if pool is not None else None

@@ -131,7 +131,7 @@ class Network(ABC):
 
         `keep` names those wanted (all); only they are held. Raises `SettingError` for a name that is not in `values`.
         """
-        names = self.values if keep is None else tuple(keep)
+        names = self.values if keep is None else (keep,) if isinstance(keep, str) else tuple(keep)
         for name in names:
             if name not in self.values:
                 raise SettingError(f"Model: there is no value {name!r}; values are {', '.join(self.values)}")
@@ -160,12 +160,22 @@ class Network(ABC):
         Truncated back-propagation through time (Williams and Peng, 1990): no gradient flows back past steps k, 2k, ... with
         k = `bptt_truncate`, while the state goes on.
         """
-        found = self._scored(x, targets, state, lengths, reset, dropout_seed)
+        found = self._scored(x, targets, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed)
         return found.loss, found.parameters, found.state
 
-    def _scored(self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any, dropout_seed: int | None = None) -> Scored:
+    def _scored(
+        self,
+        x: Any,
+        targets: Any,
+        state: Any,
+        lengths: Any,
+        reset: Any,
+        *,
+        truncate: int | None,
+        dropout_seed: int | None = None,
+    ) -> Scored:
         x = self._input(x)
-        record = self.rnn.record(x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed)
+        record = self.rnn.record(x, state, lengths, reset, truncate=truncate, dropout_seed=dropout_seed)
         batch, lengths = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, lengths)
