@@ -134,6 +134,7 @@ class EncoderDecoder:
         record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed)
         first, bridged = self._first_state(record.y, record.state, lengths)
         self._check_batch(record.state, targets)
+        told = self._shifted(targets, target_lengths)
         scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, dropout_seed=dropout_seed)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
