@@ -1,6 +1,8 @@
 """The command, as a person and as a script use it: what it prints, what it writes, and what it says when it cannot."""
 
+import csv
 import fcntl
+import inspect
 import io
 import json
 import math
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +30,7 @@ from elman.viz import plain, progress, terminal
 RHYME = "the cat sat on the mat; the rat ate the oat.\nthe bat, the hat and the gnat: that is that!\n"
 WIDE = "日本 wörd 🙂\tx\ny e\u0301 \u200d~\x1b[2J"
 KINDS = ("characters", "bytes", "words", "subwords")
+COMMANDS = ("predict", "inspect", "train", "generate", "show", "cells")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SOURCE = str(Path(elman.__file__).parent.parent)
 
@@ -123,6 +127,20 @@ def on_terminal(*arguments, columns=80, until=None):
     return Done(process.wait(timeout=60), seen.decode(), "")
 
 
+@pytest.fixture
+def terminal_command(command, monkeypatch):
+    """The command in this process, which takes its output for a terminal."""
+
+    def run(*arguments, columns=80):
+        with monkeypatch.context() as patch:
+            patch.setenv("FORCE_COLOR", "1")
+            patch.setenv("TERM", "xterm-256color")
+            patch.setenv("COLUMNS", str(columns))
+            return command(*arguments)
+
+    return run
+
+
 def as_seen(out):
     """The lines of a terminal, without colours."""
     return re.split(r"[\r\n]+", ESCAPE.sub("", out))
@@ -207,6 +225,21 @@ def test_top_is_how_many_are_told(command, steady):
     lines = command("predict", "ab", "-m", steady, "--top", 2).lines
     assert lines[1] == "    0 a       a 60%  b 25%                                      b         2.00"
     assert json.loads(command("predict", "a", "-m", steady, "--top", 99, "--json").out)["next"][3]["token"] == 3
+
+
+def test_what_has_no_room_is_told(command, models, steady, monkeypatch):
+    """How many of the likeliest stand in the lines, the fewest and the most."""
+    *table, note, summary = command("predict", RHYME, "--top", 12, "-m", models["words"]).lines
+    shares = [len(re.findall(r"\d%", line)) for line in table[1:]]
+    assert 0 < min(shares) < max(shares) < 12
+    assert note == f"of 12 likeliest, {min(shares)} to {max(shares)} fit in 80 columns; --json tells all"
+    assert summary.split()[1:3] == ["bits", "per"]
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = command("predict", "ab", "-m", steady).lines
+    assert lines[1] == "    0 a       a 60%  b 25%        b         2.00"
+    assert lines[-2] == "of 4 likeliest, 2 fit in 50 columns; --json tells all"  # four, since it has no more symbols
+    monkeypatch.setenv("COLUMNS", "80")
+    assert not [line for line in command("predict", "ab", "-m", steady, "--top", 4).lines if "likeliest" in line]
 
 
 def test_what_is_unlikely_is_not_called_impossible(command, steady, tmp_path):
@@ -329,7 +362,7 @@ def test_lines_fit_the_terminal(command, models, monkeypatch, kind, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     done = command("predict", RHYME + WIDE + "antidisestablishmentarianism 漢字漢字漢字漢字漢字漢字 the", "-m", models[kind])
     assert done.code == 0
-    *table, summary = done.lines
+    *table, summary = (line for line in done.lines if not line.startswith("of 5 likeliest"))
     assert max(map(cell_len, table)) <= columns
     assert all(line == line.rstrip() for line in table)
     assert [int(line.split()[0]) for line in table[1:]] == list(range(len(table) - 1))
@@ -492,6 +525,44 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
         "steps": 2000,
     }.items():
         assert re.search(rf"--{name} [^\[]*\[default:\s+{re.escape(str(value))}\]", shown), name
+
+
+CELL_NAMES = [
+    pytest.param("jordan", marks=pytest.mark.xfail(strict=True, reason="a Model cannot hold two parameters of one name yet"))
+    if name == "jordan"
+    else name
+    for name in elman.cells.CELLS
+]
+
+
+@pytest.mark.parametrize("name", CELL_NAMES)
+def test_every_cell_learns_as_its_description_says(command, corpus, name):
+    """The last line of `elman cells NAME`, with a corpus in it, trains every parameter; and the file opens again."""
+    path = corpus.parent / "model.safetensors"
+    line = command("cells", name).lines[-1].split()
+    assert line[:5] == ["elman", "train", "FILES", "-o", "MODEL"]
+    options = [text.replace("=64", "=5") for text in line[5:]]
+    done = command("train", corpus, "-o", path, *QUICK, *options)
+    assert (done.code, done.err) == (0, "")
+    model, sizes = elman.load(path), dict.fromkeys(elman.cells.CELLS[name].sizes, 5)
+    assert model.cell.name == model.training["cell"] == name
+    assert model.rnn.sizes == sizes | {"input": len(model.vocabulary), "hidden": 6}
+    further = {size: 5 for size in sizes if size not in ("input", "hidden")}
+    fresh = elman.Model(len(model.vocabulary), 6, 8, elman.cells.CELLS[name], **further)
+    for parameter, value in fresh.parameters.items():
+        assert not np.array_equal(model.parameters[parameter], value), parameter
+    tokens = model.vocabulary.encode(RHYME)
+    rows = [json.loads(row) for row in command("predict", RHYME, "--json", "-m", path).lines]
+    assert [row["bits"] for row in rows[:-1]] == pytest.approx(surprise(model, tokens), rel=1e-6)
+
+
+@pytest.mark.parametrize(("share", "kept"), [("0.1", "1 symbol"), ("0.01", "0 symbols"), ("0", "0 symbols")])
+def test_a_training_without_validation_says_so(command, tmp_path, share, kept):
+    (tmp_path / "text").write_text("the cat sat")
+    done = command("train", tmp_path / "text", "-o", tmp_path / "model", *QUICK, "--validation", share)
+    assert (done.code, done.err) == (0, "")
+    assert done.lines[-2] == f"validation: none, with {kept} kept for it; at least 2 are wanted"
+    assert "validation_bits_per_character" not in elman.load(tmp_path / "model").training
 
 
 def test_same_seed_same_bytes(command, corpus, tmp_path):
@@ -766,7 +837,7 @@ def unread(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("the corpus was read before the output was checked")
 
-    monkeypatch.setattr(cli, "read_corpus", fail)
+    monkeypatch.setattr(cli.train, "read_corpus", fail)
 
 
 def test_a_missing_folder_fails_before_training(command, corpus, unread):
@@ -912,6 +983,19 @@ def test_show_source_is_the_program(command, models):
     compile(source.replace("from elman.targets.numpy_words import *", ""), "source", "exec")
 
 
+def test_show_on_a_terminal_hangs_what_is_too_long(models):
+    """Lines that do not fit go on further in, and no count is parted from its gate."""
+    lines = as_seen(on_terminal("show", str(models["characters"])).out)
+    assert max(map(cell_len, lines)) <= 80
+    at = next(number for number, line in enumerate(lines) if line.startswith("  loop "))
+    assert lines[at + 1].startswith("      ")
+    plan = elman.load(models["characters"]).rnn.plan
+    told = next(line for line in str(plan).splitlines() if line.startswith("  loop "))
+    assert lines[at] + " " + lines[at + 1].strip() == told
+    assert len(told) > 80
+    assert not re.search(r"\d$", lines[at])
+
+
 def test_show_without_vocabulary_and_training(command, tmp_path):
     elman.Model(5, 3, None).save(tmp_path / "bare.safetensors")
     lines = command("show", tmp_path / "bare.safetensors").lines
@@ -957,14 +1041,409 @@ def test_version_and_help(command):
     for arguments in ((), ("--help",), ("-h",)):
         done = command(*arguments)
         assert (done.code, done.err) == (0, "")
-        for name in ("predict", "train", "generate", "show", "--version"):
+        for name in (*COMMANDS, "--version"):
             assert name in done.out
-    for name in ("predict", "train", "generate", "show"):
+    for name in COMMANDS:
         long, short = command(name, "--help"), command(name, "-h")
         assert (long.code, long.err) == (0, "")
         assert long.out == short.out
         assert long.out.startswith(f"Usage: elman {name} ")
         assert max(map(len, long.lines)) <= 80
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_reference_shows_what_a_terminal_does(name):
+    reference = (Path(__file__).resolve().parent.parent / "docs" / "command.md").read_text(encoding="utf-8")
+    if f"with Typer {metadata.version('typer')};" not in reference:
+        pytest.skip("another Typer lays its help out in another way")
+    [shown] = re.findall(rf"(?s)^## `{f'elman {name}'.strip()}`\n\n```\n(.*?)\n```$", reference, re.MULTILINE)
+    seen = "\n".join(on_terminal(*([name] if name else []), "--help", columns=80).out.split("\r\n"))
+    assert shown == seen.strip()
+
+
+# ---------------------------------------------------------------- cells
+
+
+def blocks_of(out):
+    """The parts of the list, each a cell, without the last line."""
+    return [block.splitlines() for block in out.split("\n\n")[:-1]]
+
+
+def counted(cell, **sizes):
+    rnn = elman.RNN(cell, **{name: sizes.get(name, sizes["hidden"]) for name in cell.sizes})
+    return sum(value.size for value in rnn.parameters.values())
+
+
+def test_cells_lists_them_all(command):
+    done = command("cells")
+    assert (done.code, done.err) == (0, "")
+    found = blocks_of(done.out)
+    assert [block[0] for block in found] == list(elman.cells.CELLS)
+    for (_, *lines), cell in zip(found, elman.cells.CELLS.values(), strict=True):
+        said, words = " ".join(cell.__doc__.split()), " ".join(" ".join(lines[:-1]).split())
+        assert sorted(words.split()) == sorted(said.split())  # the source comes last, wherever it stood
+        assert lines[0].strip() == cell.__doc__.splitlines()[0].partition("    ")[0]
+        assert re.search(r"\b(19|20)\d\d\b", lines[-2])
+        states, sizes, count = lines[-1].split("; ")
+        for state, declared in cell.states.items():
+            assert re.search(rf"\b{state}\b.*?\({', '.join(map(str, declared.shape))}\)", states)
+        assert sizes == f"sizes {', '.join(cell.sizes)}"
+        assert count == f"{counted(cell, input=128, hidden=128):,} parameters"
+    assert done.lines[-1].startswith("parameters at input=128, hidden=128, output=128, projection=128; ")
+
+
+def test_cells_on_a_terminal_and_in_a_pipe(command):
+    """The same words; on the terminal in lines that fit, and names in bold."""
+    seen = on_terminal("cells")
+    assert seen.code == 0
+    assert max(map(cell_len, as_seen(seen.out))) <= 80
+    assert ESCAPE.sub("", seen.out).split() == command("cells").out.split()
+    assert "\x1b[1mlstm_peephole\x1b[0m" in seen.out
+    assert "\x1b" not in command("cells").out
+    assert max(map(len, command("cells").lines)) > 80
+
+
+@pytest.mark.parametrize("name", elman.cells.CELLS)
+def test_all_of_one_cell(command, terminal_command, name):
+    cell = elman.cells.CELLS[name]
+    done = command("cells", name, "--input", 7, "--hidden", 5)
+    assert (done.code, done.err) == (0, "")
+    head, _, rest = done.out.partition("\n\nequations of one step, from the input x (input)\n")
+    assert sorted(head.split()) == sorted([name, *cell.__doc__.split()])
+    body, _, rest = rest.partition("\n\nstate")
+    source = inspect.getsource(cell.function)
+    for line in body.partition("\n\n")[0].splitlines():
+        assert line.strip() in source
+    assert "return " in body
+    shapes = {**cell.states, **cell.parameters}
+    for part, declared in shapes.items():
+        assert re.search(rf"\b{part}\b[^()]*\({re.escape(', '.join(map(str, declared.shape)))}\)", rest), part
+    sizes = ", ".join(f"{size}={7 if size == 'input' else 5}" for size in cell.sizes)
+    assert f"\n  {counted(cell, input=7, hidden=5):,} at {sizes}\n" in rest
+    rnn = elman.RNN(cell, **{size: 7 if size == "input" else 5 for size in cell.sizes})
+    assert f"\nvalues\n  {', '.join(rnn.values)}\n" in rest
+    seen = terminal_command("cells", name, "--input", 7, "--hidden", 5)
+    assert max(map(cell_len, as_seen(seen.out))) <= 80
+    assert ESCAPE.sub("", seen.out).split() == done.out.split()
+
+
+def test_what_the_equations_use_is_told_with_them(command):
+    def said(name):
+        return command("cells", name).out
+
+    assert "\nwith g1 = tanh\n" in said("elman")
+    assert "\nwith g1 = relu\n" in said("indrnn")
+    assert "\nwith of_h = 2, of_x = 3, rounds = 5\n" in said("mogrifier_lstm")
+    assert "\nwith periods = (1, 2, 4, 8)\n\n  def _periods_of_units(" in said("clockwork")
+    assert "\nwith NOTHING = -1e+30\n\n  def _mixed(share: Any, x: Any, last: Any) -> Any:\n" in said("rwkv")
+    assert "log_forget = _log_sigmoid" in said("slstm")
+    assert "      return -softplus(-f)\n" in said("slstm")
+    assert "with" not in said("lstm").partition("equations")[2].split()
+
+
+@pytest.mark.parametrize("name", elman.cells.CELLS)
+def test_json_of_a_cell_is_the_cell(command, name):
+    """All that is told of it; and its equations, run as they stand there, are its step."""
+    cell = elman.cells.CELLS[name]
+    further = [text for size in cell.sizes if size not in ("input", "hidden") for text in ("--cell-size", f"{size}=3")]
+    [line] = command("cells", name, "--json", "--input", 7, "--hidden", 5, *further).lines
+    found = json.loads(line)
+    sizes = {size: {"input": 7, "hidden": 5}.get(size, 3) for size in cell.sizes}
+    rnn = elman.RNN(cell, **sizes, dtype="float64", seed=3)
+    assert found["name"] == name
+    assert found["sizes"] == sizes
+    assert found["input"] == {"x": ["input"]}
+    assert found["states"] == {state: list(declared.shape) for state, declared in cell.states.items()}
+    assert found["parameters"] == {parameter: list(declared.shape) for parameter, declared in cell.parameters.items()}
+    assert found["count"] == sum(value.size for value in rnn.parameters.values())
+    assert found["values"] == list(rnn.values)
+    assert str(found["year"]) in found["source"]
+    assert f"{found['formula']} {found['notes']} {found['source']}".split()[:3] == cell.__doc__.split()[:3]
+    told = inspect.getclosurevars(cell.function)
+    space = {**vars(elman.gates), **told.globals, **told.nonlocals}
+    arguments = ", ".join(["x", *found["states"], *found["parameters"]])
+    lines = found["equations"].replace("\n", "\n    ")
+    exec(f"def step({arguments}):\n    {lines}", space)
+    rng = np.random.default_rng(5)
+    x, states = rng.normal(size=7), [rng.uniform(size=v.shape) for v in rnn.initial_state().values()]
+    pair = [space["step"](x, *states, **rnn.parameters), cell.step(x, *states, **rnn.parameters)]
+    for got, wanted in zip(*(found if isinstance(found, tuple) else (found,) for found in pair), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_json_of_all_cells_is_that_of_each(command):
+    lines = command("cells", "--json", "--input", 7, "--hidden", 5).lines
+    assert lines == [command("cells", name, "--json", "--input", 7, "--hidden", 5).out.strip() for name in elman.cells.CELLS]
+
+
+def test_without_its_source_a_cell_is_told_by_its_graph(command, monkeypatch):
+    def gone(_):
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", gone)
+    graph = str(elman.cells.rwkv.graph(input=7, hidden=5))
+    shown = command("cells", "rwkv", "--input", 7, "--hidden", 5).out
+    assert "\n".join("  " + line for line in graph.splitlines()) in shown
+    assert "_mixed" not in shown
+    assert json.loads(command("cells", "rwkv", "--json").out)["equations"] is None
+
+
+# ---------------------------------------------------------------- inspect
+
+
+@elman.cell
+def keeper(x, c=elman.state("hidden", "hidden"), *, w=elman.weight("hidden", "input"), k=elman.bias("hidden", init=0.3)):
+    """A state that is a matrix, a value that is a number, and one whose name a .npz has for something else."""
+    tokens = elman.tanh(w @ x)
+    level = elman.mean(tokens)
+    c = 0.9 * c + level * elman.outer(tokens, k)
+    h = c @ tokens
+    return h, c
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A model whose values are vectors, matrices and numbers."""
+    path = tmp_path_factory.mktemp("kept") / "kept.safetensors"
+    vocabulary = Vocabulary.characters(RHYME)
+    elman.Model(len(vocabulary), 3, cell=keeper, seed=3, vocabulary=vocabulary).save(path)
+    return path
+
+
+def inspected(path, text):
+    model = elman.load(path)
+    tokens = model.vocabulary.encode(text)
+    return model, tokens, model.inspect(tokens)
+
+
+def test_without_names_they_are_listed(command, models, kept):
+    for path in (models["characters"], models["bytes"], kept):
+        model, _, values = inspected(path, "the")
+        for text in ((), ("the",)):
+            done = command("inspect", *text, "-m", path)
+            assert (done.code, done.err) == (0, "")
+            assert done.lines[0] == repr(model)
+            found = [line.split() for line in done.lines[2:-1]]
+            assert found == [[name, "x".join(map(str, v.shape[1:])) or "1"] for name, v in values.items()]
+            first = ",".join(list(values)[:2])
+            assert done.lines[-1] == f"ask for some with elman inspect TEXT --values {first}"
+    assert "x3" in command("inspect", "-m", kept).out
+
+
+def number(x):
+    return f"{x:.3f}" if abs(x) < 1000 else f"{x:.2e}"
+
+
+@every_kind
+def test_values_in_a_table(command, models, kind):
+    text = RHYME[:40] + WIDE
+    _, tokens, values = inspected(models[kind], text)
+    done = command("inspect", text, "-m", models[kind], "--values", " h, r ,logits,probabilities,h")
+    assert (done.code, done.err) == (0, "")
+    header, *lines, legend = done.lines
+    assert header.split() == ["#", "read", "name", "least", "mean", "largest", "units"]
+    assert max(map(cell_len, [header, *lines])) <= 80
+    rows = [re.fullmatch(r" *(\d+) (.+) (\w+) +(\S+) +(\S+) +(\S+)  (\S+)", line) for line in lines]
+    asked = ["h", "r", "logits", "probabilities"]
+    assert [(int(row[1]), row[3]) for row in rows] == [(t, name) for t in range(len(tokens)) for name in asked]
+    low, high = float(values["logits"].min()), float(values["logits"].max())
+    spans = {"h": (-1, 1), "r": (0, 1), "logits": (low, high), "probabilities": (0, 1)}
+    for row in rows:
+        units = values[row[3]][int(row[1])].astype("float64")
+        assert [row[4], row[5], row[6]] == [number(x) for x in (units.min(), units.mean(), units.max())]
+        a, b = spans[row[3]]
+        assert len(row[7]) == min(len(units), 21)  # what is left of the line
+        median = np.median(values[row[3]].astype("float64"))
+        picked = [max(share, key=lambda x: abs(x - median)) for share in np.array_split(units, len(row[7]))]
+        assert row[7] == "".join("▁▂▃▄▅▆▇█"[min(7, int((x - a) / (b - a) * 8))] for x in picked)
+    assert legend.startswith("units from left to right, ▁ to █ being -1 to 1 for h; 0 to 1 for r, probabilities; ")
+    assert f"; {low:.3g} to {high:.3g} for logits" in legend
+    crowded = "; where there are more than 21, a block is of several the one farthest from the median"
+    assert legend.endswith(crowded if len(values["logits"][0]) > 21 else " for logits")
+
+
+def test_values_that_are_matrices_and_numbers(command, kept):
+    _, tokens, values = inspected(kept, "the cat")
+    done = command("inspect", "the cat", "-m", kept, "--values", "c,level")
+    assert len(done.lines) == 2 * len(tokens) + 2
+    for position, line in enumerate(done.lines[2:-1:2]):
+        level = number(values["level"][position])
+        assert line.split()[-4:-1] == [level] * 3
+        assert len(line.split()[-1]) == 1
+    assert len(done.lines[1].split()[-1]) == 9
+    units = command("inspect", "the cat", "-m", kept, "--values", "c", "--units", "0,5,8").lines
+    for position, line in enumerate(units[1:]):
+        c = values["c"][position]
+        assert line.split()[-6:] == ["[0,0]", number(c[0, 0]), "[1,2]", number(c[1, 2]), "[2,2]", number(c[2, 2])]
+
+
+def test_chosen_units_as_numbers(command, models):
+    path, chosen = models["characters"], [7, 0, 11, 3, 3, 5]
+    _, tokens, values = inspected(path, RHYME)
+    arguments = ("inspect", RHYME, "-m", path, "--values", "h,z", "--units", " 7,0, 11,3,3,5 ")
+    done = command(*arguments)
+    assert (done.code, done.err) == (0, "")
+    expected = [
+        [text for unit in chosen for text in (f"[{unit}]", number(values[name][t][unit]))]
+        for t in range(len(tokens))
+        for name in ("h", "z")
+    ]
+    assert [line.split()[-12:] for line in done.lines[1:]] == expected
+    assert max(map(len, done.lines)) > 80  # in a pipe a line is a line
+    seen = as_seen(on_terminal(*map(str, arguments)).out)
+    assert max(map(cell_len, seen)) <= 80
+    assert " ".join(seen).split() == done.out.split()
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 133])
+@every_kind
+def test_tables_fit_the_terminal(terminal_command, models, kind, columns):
+    text = RHYME[:30] + WIDE
+    seen = terminal_command("inspect", text, "-m", models[kind], "--values", "h,probabilities", columns=columns)
+    assert seen.code == 0
+    assert "\x1b[2J" not in seen.out
+    lines = as_seen(seen.out)
+    tokens = elman.load(models[kind]).vocabulary.encode(text)
+    assert sum(bool(re.match(r" *\d+ .*[^ ] +-?\d\.\d{3} ", line)) for line in lines) == 2 * len(tokens)
+    if columns >= 80:
+        assert max(map(cell_len, lines)) <= columns
+
+
+@every_kind
+def test_json_of_values_is_what_the_library_says(command, models, kept, kind):
+    for path, names in ((models[kind], ["h", "probabilities", "r"]), (kept, ["c", "level", "tokens"])):
+        text = RHYME if path == kept else RHYME + WIDE
+        model, tokens, values = inspected(path, text)
+        rows = [json.loads(row) for row in command("inspect", text, "-m", path, "--values", ",".join(names), "--json").lines]
+        assert [row["position"] for row in rows] == list(range(len(tokens)))
+        assert [row["token"] for row in rows] == tokens.tolist()
+        for row, expected in zip(rows, zip(*(values[name] for name in names), strict=True), strict=True):
+            assert list(row["values"]) == names
+            for name, value in zip(names, expected, strict=True):
+                assert row["values"][name] == value.tolist()
+        if model.vocabulary.kind == "characters":
+            assert "".join(row["symbol"] for row in rows) == model.vocabulary.decode(tokens)
+
+
+@every_kind
+def test_values_in_a_npz(command, models, kept, kind, tmp_path):
+    for path, names in ((models[kind], ["h", "probabilities", "r"]), (kept, ["c", "level"])):
+        text, file = RHYME + WIDE, tmp_path / "values.npz"
+        model, tokens, values = inspected(path, text)
+        done = command("inspect", text, "-m", path, "--values", ",".join(names), "--output", file)
+        assert (done.code, done.err) == (0, "")
+        told = f"{', '.join(names)} at {len(tokens)} positions, {file.stat().st_size:,} bytes"
+        assert done.out == f"saved {file} ({told})\n"
+        with np.load(file) as found:
+            assert set(found.files) == {"tokens", "symbols", *names}
+            np.testing.assert_array_equal(found["tokens"], tokens)
+            assert found["symbols"].tolist() == [terminal.exact(model.vocabulary, t) for t in tokens]
+            for name in names:
+                assert found[name].dtype == "float32"
+                np.testing.assert_array_equal(found[name], values[name])
+    assert [found.name for found in tmp_path.iterdir()] == ["values.npz"]
+
+
+@every_kind
+def test_values_in_a_csv(command, models, kept, kind, tmp_path):
+    for path, names in ((models[kind], ["h", "probabilities", "r"]), (kept, ["c", "level", "tokens"])):
+        text, file = RHYME + WIDE + '","', tmp_path / "values.csv"
+        model, tokens, values = inspected(path, text)
+        done = command("inspect", "-", "-m", path, "--values", ",".join(names), "-o", file, stdin=text.encode())
+        assert (done.code, done.err) == (0, "")
+        with file.open(encoding="utf-8", newline="") as lines:
+            header, *rows = csv.reader(lines)
+        expected = ["position", "token", "symbol"]
+        for name in names:
+            expected += [
+                f"{name}[{','.join(map(str, unit))}]".removesuffix("[]") for unit in np.ndindex(values[name][0].shape)
+            ]
+        assert header == expected
+        assert [int(row[0]) for row in rows] == list(range(len(tokens)))
+        assert [int(row[1]) for row in rows] == tokens.tolist()
+        assert [row[2] for row in rows] == [terminal.exact(model.vocabulary, t) for t in tokens]
+        for row, *there in zip(rows, *(values[name] for name in names), strict=True):
+            np.testing.assert_array_equal(np.float32(row[3:]), np.concatenate([np.ravel(value) for value in there]))
+
+
+def test_only_what_is_asked_for_is_held(command, models, monkeypatch):
+    asked, before = [], elman.Model.inspect
+
+    def spied(self, tokens, *arguments, keep=None, **settings):
+        asked.append(keep)
+        return before(self, tokens, *arguments, keep=keep, **settings)
+
+    monkeypatch.setattr(elman.Model, "inspect", spied)
+    assert command("inspect", RHYME, "-m", models["characters"], "--values", "h,logits").code == 0
+    assert asked == [["h", "logits"]]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+@pytest.mark.parametrize("call", ["os.fsync", "os.replace", "os.chmod", "os.fdopen", "tempfile.mkstemp"])
+def test_a_write_that_fails_leaves_the_old_file(command, models, tmp_path, monkeypatch, suffix, call):
+    def fail(*_, **__):
+        raise OSError(28, os.strerror(28))
+
+    file = tmp_path / f"values{suffix}"
+    file.write_bytes(b"old")
+    monkeypatch.setattr(call, fail)
+    done = command("inspect", RHYME, "-m", models["characters"], "--values", "h", "-o", file)
+    refused(done, f"{file} cannot be written: {os.strerror(28)}")
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_name_that_a_npz_has_for_something_else(command, kept, tmp_path):
+    done = command("inspect", "the", "-m", kept, "--values", "c,tokens", "-o", tmp_path / "x.npz")
+    refused(done, f"{tmp_path}/x.npz: a .npz has no room for a value called 'tokens'; write a .csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_not_finite_are_shown(command, steady, tmp_path):
+    model = elman.load(steady)
+    model.update({"wya": np.full((4, 2), 3e38), "ba": [9.0, 9.0]})
+    model.save(tmp_path / "huge")
+    arguments = ("inspect", "ab", "-m", str(tmp_path / "huge"), "--values", "a,logits,probabilities")
+    done = finish(start(*arguments))
+    assert (done.code, done.err) == (0, "")
+    rows = [line.split() for line in done.lines[1:-1]]
+    assert [row[3:6] for row in rows[:3]] == [["1.000"] * 3, ["inf"] * 3, ["nan"] * 3]
+    assert [row[6] for row in rows[:3]] == ["██", "????", "????"]
+    row = json.loads(command(*arguments, "--json").lines[0])
+    one = float(np.tanh(np.float32(9)))
+    assert row["values"] == {"a": [one, one], "logits": [None] * 4, "probabilities": [None] * 4}
+    assert command(*arguments, "-o", tmp_path / "x.csv").code == 0
+    assert (tmp_path / "x.csv").read_text().splitlines()[
+        1
+    ] == f"0,0,a,{np.float32(one)!s},{np.float32(one)!s},inf,inf,inf,inf,nan,nan,nan,nan"
+    assert command(*arguments, "-o", tmp_path / "x.npz").code == 0
+    assert np.isnan(np.load(tmp_path / "x.npz")["probabilities"]).all()
+
+
+def test_blocks_without_unicode_are_letters(models):
+    plain_ascii = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = finish(start("inspect", "the", "-m", str(models["characters"]), "--values", "h", env=plain_ascii))
+    assert (done.code, done.err) == (0, "")
+    assert done.out.isascii()
+    assert "\\" not in done.out
+    assert re.fullmatch(r"[.:\-=+*#@]{12}", done.lines[1].split()[-1])
+
+
+def test_inspect_reads_as_predict_does(command, models, tmp_path):
+    text = RHYME + WIDE
+    (tmp_path / "text").write_bytes(text.encode())
+    for kind in ("characters", "bytes"):
+        asked = ("-m", models[kind], "--values", "h", "--json")
+        expected = command("inspect", text, *asked).out
+        assert len(expected) > 1000
+        assert command("inspect", "-f", tmp_path / "text", *asked).out == expected
+        assert command("inspect", "-", *asked, stdin=text.encode()).out == expected
+    assert (
+        command("inspect", "for", "--values", "h").out
+        == command(
+            "inspect", "for", "--values", "h", "-m", Path(elman.__file__).parent / "models" / "default.safetensors"
+        ).out
+    )
 
 
 # ---------------------------------------------------------------- bad input
@@ -984,9 +1463,12 @@ def scene(command, models, tmp_path, monkeypatch):
     (tmp_path / "two").write_text("ab")
     (tmp_path / "empty").write_text("")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "text.csv").write_text(RHYME)
     (tmp_path / "latin").write_bytes(b"caf\xe9 au lait")
     whole = models["characters"].read_bytes()
     (tmp_path / "model").write_bytes(whole)
+    (tmp_path / "model.npz").write_bytes(whole)
     (tmp_path / "truncated").write_bytes(whole[:-1])
     (tmp_path / "garbage").write_bytes(np.random.default_rng(0).bytes(1000))
     model = elman.load(models["characters"])
@@ -1004,7 +1486,8 @@ def scene(command, models, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == listed
 
 
-NOT_UTF8 = "is not UTF-8; convert it, or use a vocabulary of bytes"
+BYTES = "take a model trained with --vocabulary bytes"
+NOT_UTF8 = f"is not UTF-8; convert it, or {BYTES}"
 SOURCES = "give either TEXT, or -f FILE, or - for standard input"
 CUT = "is truncated, damaged or no safetensors file (..."
 LOST = "has no unknown token: make it from text that holds it, or with unknown=True"
@@ -1024,7 +1507,7 @@ BAD = {
     "predict -f nowhere": "nowhere: no such file",
     "predict -f folder": "folder: a folder, not a file",
     "predict -f empty": "the text is empty; at least one symbol is wanted",
-    "predict -f latin": "latin: byte 3 (0xe9) is not UTF-8; convert the file, or use a vocabulary of bytes",
+    "predict -f latin": f"latin: byte 3 (0xe9) is not UTF-8; convert the file, or {BYTES}",
     "predict a --top 0": "--top 0 must be 1 or more",
     "predict a --top -3": "--top -3 must be 1 or more",
     "predict a --top many": "Invalid value for '--top'...",
@@ -1049,7 +1532,7 @@ BAD = {
     "train nowhere -o new": "nowhere: no such file",
     "train text nowhere -o new": "nowhere: no such file",
     "train folder -o new": "no text in folder: 0 files read, 0 skipped",
-    "train empty -o new": "no text in empty: 1 files read, 0 skipped",
+    "train empty -o new": "no text in empty: 1 file read, 0 skipped",
     "train latin -o new": "latin: byte 3 (0xe9) is not UTF-8; convert the file, or use a vocabulary of bytes",
     "train one -o new": "a validation share of 0.1 leaves 1 of 1 symbols to learn from; at least 2 are wanted",
     "train two -o new --validation 0.5": "a validation share of 0.5 leaves 1 of 2 symbols to learn from; "
@@ -1057,7 +1540,22 @@ BAD = {
     "train text -o folder": "folder cannot be written: it is a folder; name a file",
     "train text -o ''": ". cannot be written: it is a folder; name a file",
     "train text -o nowhere/new": "nowhere/new cannot be written: the folder nowhere does not exist",
-    "train text -o new --cell rnn": "there is no cell 'rnn'; cells are ...",
+    "train text -o new --cell rnn": "there is no cell 'rnn'; near it: qrnn, indrnn; `elman cells` lists all",
+    "train text -o new --cell jordan": "--cell jordan wants the size output too: --cell-size output=64; in Python "
+    "Model(..., output=64)",
+    "train text -o new --cell lstm_projected": "--cell lstm_projected wants the size projection too: "
+    "--cell-size projection=64; in Python Model(..., projection=64)",
+    "train text -o new --cell lstm_projected --cell-size projection=0": "lstm_projected: size projection=0 must be ...",
+    "train text -o new --cell lstm_projected --cell-size output=3": "--cell-size output=3: lstm_projected does not ask for "
+    "it; its further sizes are projection",
+    "train text -o new --cell-size output=3": "--cell-size output=3: gru does not ask for it; it has no further sizes",
+    "train text -o new --cell-size hidden=3": "--cell-size hidden=3: gru does not ask for it; it has no further sizes",
+    "train text -o new --cell-size projection": "--cell-size projection: a name and a number are wanted, such as "
+    "projection=64",
+    "train text -o new --cell-size projection=-3": "--cell-size projection=-3: a name and a number are wanted, such as ...",
+    "train text -o new --cell-size projection=wide": "--cell-size projection=wide: a name and a number are wanted, such ...",
+    "train text -o new --cell-size =3": "--cell-size =3: a name and a number are wanted, such as projection=64",
+    "train text -o new --cell clockwork --hidden 3": "clockwork: 4 periods need as many hidden units at least, there are 3",
     "train text -o new --vocabulary runes": "there is no vocabulary of 'runes'; kinds are ...",
     "train text -o new --layers 2": "--layers 2: models have one layer so far",
     "train text -o new --layers 0": "--layers 0: models have one layer so far",
@@ -1107,6 +1605,56 @@ BAD = {
     "generate -m dumb": "this model has no vocabulary, so it cannot read text; use it from Python",
     "generate -m strict --prompt ax": "character 'x' (U+0078) at position 1 is not among the 3 characters of this "
     "vocabulary, which has no unknown token: make it from text that holds it, or with unknown=True",
+    # cells
+    "cells lstn": "there is no cell 'lstn'; near it: lstm, slstm, mlstm; `elman cells` lists all",
+    "cells GRUU": "there is no cell 'GRUU'; near it: gru, rg_lru, mingru; `elman cells` lists all",
+    "cells xyz": "there is no cell 'xyz'; cells are elman, gru, ...",
+    "cells ''": "there is no cell ''; cells are elman, gru, ...",
+    "cells lstm gru": "Got unexpected extra argument...",
+    "cells lstm --hidden 0": "lstm: size hidden=0 must be an integer, 1 or more",
+    "cells --input 0": "elman: size input=0 must be an integer, 1 or more",
+    "cells --hidden big": "Invalid value for '--hidden'...",
+    "cells clockwork --hidden 3": "clockwork: 4 periods need as many hidden units at least, there are 3",
+    "cells lstm --cell-size projection=3": "--cell-size projection=3: lstm does not ask for it; it has no further sizes",
+    "cells --cell-size 3": "--cell-size 3: a name and a number are wanted, such as projection=64",
+    "cells --nope": "No such option: --nope...",
+    # inspect
+    "inspect --values h": SOURCES,
+    "inspect a -f text --values h": SOURCES,
+    "inspect a -f text": SOURCES,
+    "inspect ''": "TEXT is empty; at least one symbol is wanted",
+    "inspect -f nowhere": "nowhere: no such file",
+    "inspect -f latin --values h": f"latin: byte 3 (0xe9) is not UTF-8; convert the file, or {BYTES}",
+    "inspect a --values hh": "Model: there is no value 'hh'; values are i, f, g, o, c, h, mulya, logits, probabilities",
+    "inspect a --values h,a": "Model: there is no value 'a'; values are i, f, ...",
+    "inspect a --values ''": "--values '': names are wanted, with commas between them; without it, they are listed",
+    "inspect a --values h,,c": "--values 'h,,c': names are wanted, with commas between them; without it, they are listed",
+    "inspect a --units 0": "--units wants --values; without both, the names of the values are listed",
+    "inspect a --json": "--json wants --values; without both, the names of the values are listed",
+    "inspect a -o new.npz": "--output wants --values; without both, the names of the values are listed",
+    "inspect a --values h --units x": "--units 'x': numbers of units are wanted, with commas between them, such as 0,3,7",
+    "inspect a --values h --units -1": "--units '-1': numbers of units are wanted, with commas between them, such as ...",
+    "inspect a --values h --units ''": "--units '': numbers of units are wanted, with commas between them, such as ...",
+    "inspect a --values h --units 3,256": "--units 256: h has 256 units, counted from 0",
+    "inspect a --values h,logits --units 100": "--units 100: logits has 98 units, counted from 0",
+    "inspect a --values h --units 0 --json": "give either --units or --json; --units is for the table, the others hold "
+    "every unit",
+    "inspect a --values h -o new.npz --json": "give either --output or --json; --units is for the table, the others hold "
+    "every unit",
+    "inspect a --values h --units 0 -o new.npz": "give either --units or --output; ...",
+    "inspect a --values h -o new": "--output new: .npz and .csv are known, by the end of the name",
+    "inspect a --values h -o new.txt": "--output new.txt: .npz and .csv are known, by the end of the name",
+    "inspect a --values h -o .csv": "--output .csv: .npz and .csv are known, by the end of the name",
+    "inspect a --values h -o nowhere/new.csv": "nowhere/new.csv cannot be written: the folder nowhere does not exist",
+    "inspect a --values h -o folder.npz": "folder.npz cannot be written: it is a folder; name a file",
+    "inspect -f text.csv --values h -o text.csv": "text.csv is a file to read; write to another",
+    "inspect a -m model.npz --values h -o folder/../model.npz": "folder/../model.npz is a file to read; write to another",
+    "inspect a -m nowhere --values h": "nowhere: there is no such file",
+    "inspect a -m dumb --values h": "this model has no vocabulary, so it cannot read text; use it from Python",
+    "inspect abxc -m strict --values a": f"character 'x' (U+0078) at position 2 is not among the 3 characters of this "
+    f"vocabulary, which {LOST}",
+    "inspect a b": "Got unexpected extra argument...",
+    "inspect a --nope": "No such option: --nope...",
     # show
     "show nowhere": "nowhere: there is no such file",
     "show folder": "folder is a folder; a model file is wanted",
@@ -1151,6 +1699,9 @@ def test_standard_input_that_is_closed(command, monkeypatch):
         ([b"predict", b"-f", b"\xff"], "\\udcff: no such file"),
         ([b"predict", b"a", b"-m", b"\xff"], "\\udcff: there is no such file"),
         ([b"show", b"\xff"], "\\udcff: there is no such file"),
+        ([b"inspect", b"a", b"--values", b"\xff"], "Model: there is no value '\\udcff'; values are i, f, g, o, c, h, mulya, "
+         "logits, probabilities"),
+        ([b"cells", b"\xff"], "there is no cell '\\udcff'; cells are " + ", ".join(elman.cells.CELLS)),
         ([b"train", b"\xff", b"-o", b"new"], "\\udcff: no such file"),
         ([b"train", b"a", b"-o", b"\xff/new"], "\\udcff/new cannot be written: the folder \\udcff does not exist"),
     ],
@@ -1180,7 +1731,7 @@ def test_a_model_that_does_not_fit_the_memory(command, corpus, monkeypatch):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 432. GiB")  # not really: a system may promise what it does not have
 
-    monkeypatch.setattr(cli, "Model", full)
+    monkeypatch.setattr(cli.train, "Model", full)
     refused(command("train", corpus, "-o", corpus.parent / "new", *QUICK), "not enough memory: Unable to allocate 432. GiB")
     assert not (corpus.parent / "new").exists()
 
@@ -1191,7 +1742,7 @@ def test_errors_of_ours_are_not_hidden(command, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "load", broken)
+    monkeypatch.setattr(cli.shared, "load", broken)
     monkeypatch.setattr(sys, "argv", ["elman", "show"])
     with pytest.raises(ZeroDivisionError):
         cli.main()

@@ -366,7 +366,9 @@ def test_what_is_no_cell():
     assert said(lambda: Model(8, readout=3), SettingError) == (
         "Model: readout=3 is not a cell; make one of a function with @elman.cell"
     )
-    assert said(lambda: cells.named("rnn"), SettingError).startswith("there is no cell 'rnn'; cells are elman, gru, ")
+    near = "there is no cell 'rnn'; near it: qrnn, indrnn; `elman cells` lists all"
+    assert said(lambda: cells.named("rnn"), SettingError) == near
+    assert said(lambda: cells.named("xyz"), SettingError).startswith("there is no cell 'xyz'; cells are elman, gru, ")
 
 
 @cell

@@ -4,7 +4,10 @@ A step here takes the parameters, the input and the states of one example and re
 a memory divided by e^m, the loop keeps the memory itself, as the paper first writes it, and only then divides.
 """
 
+import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -15,7 +18,8 @@ import numpy as np
 import pytest
 
 import elman
-from elman.cells import exponential, linear, variants
+import oracles
+from elman.cells import exponential, gated, linear, simple, variants
 from elman.testing import check_cell
 from oracles import Arrays, random_direction, random_parameters, sigmoid, slope
 
@@ -681,6 +685,82 @@ def test_a_choice_that_is_none(make, message):
 def test_more_modules_than_units():
     with pytest.raises(elman.CellError, match="clockwork: 4 periods need as many hidden units at least, there are 3"):
         elman.RNN(variants.clockwork, input=2, hidden=3)
+
+
+# ---------------------------------------------------------------- the list of cells
+
+every_cell = pytest.mark.parametrize("name", elman.cells.CELLS)
+
+
+def test_the_list_holds_every_cell_of_every_family():
+    families = (gated, variants, linear, exponential)
+    made = {made.name: made for family in families for made in vars(family).values() if isinstance(made, elman.Cell)}
+    assert {"elman": elman.cells.elman} | made == elman.cells.CELLS
+    assert len(elman.cells.CELLS) == 23
+    for name, cell in elman.cells.CELLS.items():
+        assert cell.name == name
+        assert getattr(elman.cells, name) is cell is elman.cells.named(name)
+        assert name in elman.cells.__all__
+
+
+def test_everything_public_is_there_and_every_maker_is_public():
+    for name in elman.cells.__all__:
+        assert hasattr(elman.cells, name), name
+    makers = {
+        name for family in (simple, gated, variants, linear, exponential) for name in vars(family) if name.endswith("_with")
+    }
+    assert makers == {name for name in elman.cells.__all__ if name.endswith("_with")}
+
+
+@every_cell
+def test_every_cell_of_the_list_keeps_the_promises(name):
+    check_cell(elman.cells.CELLS[name])
+
+
+@every_cell
+def test_every_cell_of_the_list_has_a_literal_loop(name):
+    assert (name in CASES) != (name in oracles.CELLS), "one of the two value tests has it"
+
+
+@every_cell
+def test_every_cell_of_the_list_has_a_source_with_a_year(name):
+    """The source stands behind four blanks, once, and the formula is the first line."""
+    doc = inspect.cleandoc(elman.cells.CELLS[name].__doc__)
+    [source] = re.findall(r"\S {4,}(\S.*)", doc)
+    assert re.search(r"[A-Z]\w+.*\b(19|20)\d\d\b", source)
+    assert re.search(r"\S = \S", doc.partition("    ")[0].splitlines()[0])
+
+
+@every_cell
+def test_every_cell_of_the_list_is_ten_lines_at_most(name):
+    """Of the source, without signature and docstring."""
+    source = textwrap.dedent(inspect.getsource(elman.cells.CELLS[name].function))
+    [definition] = ast.parse(source).body
+    docstring, *equations = definition.body
+    assert isinstance(docstring.value, ast.Constant)
+    lines = source.splitlines()[docstring.end_lineno : equations[-1].end_lineno]
+    assert 1 <= len([line for line in lines if line.strip()]) <= 10
+
+
+def test_a_docstring_names_the_activation_that_was_chosen():
+    def said(cell):
+        return inspect.cleandoc(cell.__doc__).partition("    ")[0]
+
+    assert said(elman.cells.elman) == "a<t> = tanh(waa a<t-1> + wax x<t> + ba)"
+    assert said(elman.cells.elman_with(elman.relu)) == "a<t> = relu(waa a<t-1> + wax x<t> + ba)"
+    assert said(elman.cells.elman_with(lambda s: s / 2)) == "a<t> = g1(waa a<t-1> + wax x<t> + ba)"
+    assert said(elman.cells.readout) == "y<t> = softmax(wya a<t> + by)."
+    assert "y<t> = sigmoid(wya a<t> + by)" in said(variants.jordan_with(elman.sigmoid))
+    assert "= relu(w x<t> + u * h<t-1> + b)" in said(linear.indrnn)
+    assert "f by exp, z by tanh" in exponential.slstm_with(elman.exp).__doc__
+    assert "f by sigmoid." in exponential.mlstm.__doc__
+
+
+@pytest.mark.parametrize("maker", [elman.cells.elman_with, variants.jordan_with, linear.indrnn_with])
+def test_an_activation_without_a_name(maker):
+    made = maker(lambda s: elman.tanh(s) / 2)
+    assert made.name.endswith("_custom")
+    check_cell(made)
 
 
 @every_case

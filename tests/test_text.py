@@ -597,7 +597,7 @@ def test_a_folder_that_cannot_be_opened_is_skipped(folder, monkeypatch):
 def test_nothing_to_read(folder):
     with raises(DataError, f"no text in {folder / '.git'}, {folder / 'a'}: 0 files read, 0 skipped"):
         read_corpus([folder / ".git", folder / "a"], suffixes=".rs")
-    with raises(DataError, f"no text in {folder / 'a' / 'empty.py'}: 1 files read, 0 skipped"):
+    with raises(DataError, f"no text in {folder / 'a' / 'empty.py'}: 1 file read, 0 skipped"):
         read_corpus(folder / "a" / "empty.py")
     with raises(DataError, f"no text in {folder}: 0 files read, 2 skipped"):
         read_corpus(folder, suffixes=("latin.txt", "zero.txt"))

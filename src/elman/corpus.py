@@ -85,7 +85,7 @@ def read_corpus(
     text = b"".join(parts)
     if not text:
         names = ", ".join(map(_shown, roots)) or "an empty list of paths"
-        raise DataError(f"no text in {names}: {len(files)} files read, {len(skipped)} skipped")
+        raise DataError(f"no text in {names}: {len(files)} file{'s' * (len(files) != 1)} read, {len(skipped)} skipped")
     return Corpus(text if as_bytes else text.decode(), tuple(files), tuple(skipped))
 
 
@@ -124,10 +124,10 @@ def _shown(path: str | os.PathLike[str]) -> str:
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()
 
 
-def decoded(data: bytes, name: str, fix: str) -> str:
-    """Strict UTF-8; raises TextError that names the byte where it is not, after `name`, and tells the `fix`."""
+def decoded(data: bytes, name: str, fix: str, otherwise: str = "use a vocabulary of bytes") -> str:
+    """Strict UTF-8; raises TextError that names the byte where it is not, after `name`, and tells the two ways to fix it."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         at = f"byte {error.start} (0x{data[error.start]:02x})"
-        raise TextError(f"{name}{at} is not UTF-8; {fix}, or use a vocabulary of bytes") from None
+        raise TextError(f"{name}{at} is not UTF-8; {fix}, or {otherwise}") from None

@@ -6,22 +6,29 @@ infinity; states start at zero, so while a denominator is zero, which means that
 
 # mypy: disable-error-code="no-untyped-def"
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from elman.cells.simple import Activation, spelled_out
 from elman.declare import bias, state, weight
 from elman.errors import SettingError
 from elman.gates import absolute, exp, greater, maximum, outer, sigmoid, softplus, tanh, where
 from elman.trace import Cell, cell
 
-Activation = Callable[[Any], Any]
-
 NOTHING = -1e30
 """The exponent of what is not there; e to this minus anything is 0, in float32 too."""
 
-LOG_FORGET: dict[Activation, Activation] = {sigmoid: lambda f: -softplus(-f), exp: lambda f: f}
+
+def _log_sigmoid(f: Any) -> Any:
+    return -softplus(-f)
+
+
+def _log_exp(f: Any) -> Any:
+    return f
+
+
+LOG_FORGET: dict[Activation, Activation] = {sigmoid: _log_sigmoid, exp: _log_exp}
 """The two forget gates of the xLSTM, by their logarithms."""
 
 
@@ -48,14 +55,15 @@ def slstm_with(forget: Activation, *, name: str = "") -> Cell:
     log_forget = _log_forget("slstm_with", forget)
 
     @cell(name=name or f"slstm_{forget.__name__}")
+    @spelled_out(forget=forget)
     def scalar_memory(x, h, c, n, m, *, wi=weight("hidden", "input"), ui=weight("hidden", "hidden"), bi=bias("hidden"),
                       wf=weight("hidden", "input"), uf=weight("hidden", "hidden"), bf=bias("hidden", init=_three_to_six),
                       wz=weight("hidden", "input"), uz=weight("hidden", "hidden"), bz=bias("hidden"),
                       wo=weight("hidden", "input"), uo=weight("hidden", "hidden"), bo=bias("hidden")):  # fmt: skip
         """c<t> = f c<t-1> + i z, n<t> = f n<t-1> + i, h<t> = o c<t> / n<t>, i = exp(wi x + ui h<t-1> + bi)
 
-        f by sigmoid or exp, z by tanh, o by sigmoid; c and n are stored divided by e^m, m<t> = max(ln f + m<t-1>, ln i).
-        Beck et al., 2024 (xLSTM), one head.
+        f by forget, z by tanh, o by sigmoid; c and n are stored divided by e^m, m<t> = max(ln f + m<t-1>, ln i).
+        One head.    Beck et al., 2024 (xLSTM).
         """
         i = wi @ x + ui @ h + bi
         z = tanh(wz @ x + uz @ h + bz)
@@ -78,6 +86,7 @@ def mlstm_with(forget: Activation, *, name: str = "") -> Cell:
     log_forget = _log_forget("mlstm_with", forget)
 
     @cell(name=name or f"mlstm_{forget.__name__}")
+    @spelled_out(forget=forget)
     def matrix_memory(x, c=state("hidden", "hidden"), n=state("hidden"), m=state(1), *,
                       wq=weight("hidden", "input"), bq=bias("hidden"), wk=weight("hidden", "input"), bk=bias("hidden"),
                       wv=weight("hidden", "input"), bv=bias("hidden"), wo=weight("hidden", "input"), bo=bias("hidden"),
@@ -85,8 +94,8 @@ def mlstm_with(forget: Activation, *, name: str = "") -> Cell:
                       wf=weight(1, "input", init="zeros"), bf=bias(1, init=_three_to_six)):  # fmt: skip
         """c<t> = f c<t-1> + i v k^T, n<t> = f n<t-1> + i k, h<t> = o (c<t> q) / max(|n<t> q|, 1)
 
-        q = wq x + bq, k = wk x / sqrt(d) + bk, v = wv x + bv, o by sigmoid; the number i by exp, f by sigmoid or exp.
-        c, n and the 1 are divided by e^m, m<t> = max(ln f + m<t-1>, ln i).    Beck et al., 2024 (xLSTM), one head.
+        q = wq x + bq, k = wk x / sqrt(d) + bk, v = wv x + bv, o by sigmoid; the number i by exp, f by forget.
+        c, n and the 1 are divided by e^m, m<t> = max(ln f + m<t-1>, ln i). One head.    Beck et al., 2024 (xLSTM).
         """
         q = wq @ x + bq
         k = wk @ x / len(n) ** 0.5 + bk

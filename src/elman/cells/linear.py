@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from elman.cells.simple import Activation, name_of, spelled_out
 from elman.declare import bias, state, weight
 from elman.errors import SettingError
 from elman.gates import cos, exp, relu, sigmoid, sin, softplus, sqrt, tanh
 from elman.trace import Cell, cell
 
-Activation = Callable[[Any], Any]
 Init = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 
@@ -37,7 +37,8 @@ def indrnn_with(g1: Activation, *, name: str = "") -> Cell:
     h<t> = g1(w x<t> + u * h<t-1> + b)
     """
 
-    @cell(name=name or f"indrnn_{getattr(g1, '__name__', 'custom')}")
+    @cell(name=name or f"indrnn_{name_of(g1)}")
+    @spelled_out(g1=g1)
     def independent(x, h, *, w=weight("hidden", "input"), u=bias("hidden", init=_unit_interval), b=bias("hidden")):
         """h<t> = g1(w x<t> + u * h<t-1> + b), u a vector: each unit hears only itself    Li et al., 2018 (IndRNN)."""
         return g1(w @ x + u * h + b)
@@ -148,7 +149,10 @@ def lru_with(r_min: float = 0.0, r_max: float = 1.0, phase: float = 2 * np.pi, *
         decay = exp(nu)
         l_re, l_im = exp(-decay) * cos(exp(theta)), exp(-decay) * sin(exp(theta))
         gamma = _root_of_rest(decay)
-        h_re, h_im = (l_re * h_re - l_im * h_im + gamma * (b_re @ x), l_re * h_im + l_im * h_re + gamma * (b_im @ x))
+        h_re, h_im = (
+            l_re * h_re - l_im * h_im + gamma * (b_re @ x),
+            l_re * h_im + l_im * h_re + gamma * (b_im @ x),
+        )
         y = c_re @ h_re - c_im @ h_im + d @ x
         return y, h_re, h_im
 

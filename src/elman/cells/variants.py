@@ -2,18 +2,16 @@
 
 # mypy: disable-error-code="no-untyped-def"
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from elman.cells.simple import Activation, name_of, spelled_out
 from elman.declare import bias, state, weight
 from elman.errors import CellError, SettingError
 from elman.gates import Array, greater, mean, sigmoid, split, sqrt, tanh, where
 from elman.trace import Cell, cell
-
-Activation = Callable[[Any], Any]
-
 
 # --- other feedback ---------------------------------------------------------------------------------------------------
 
@@ -24,12 +22,13 @@ def jordan_with(g2: Activation, *, name: str = "") -> Cell:
     a<t> = tanh(wax x<t> + way y<t-1> + ba), y<t> = g2(wya a<t> + by)
     """
 
-    @cell(name=name or f"jordan_{getattr(g2, '__name__', 'custom')}")
+    @cell(name=name or f"jordan_{name_of(g2)}")
+    @spelled_out(g2=g2)
     def output_feeds_back(x, y=state("output"), *, wax=weight("hidden", "input"), way=weight("hidden", "output"),
                           ba=bias("hidden"), wya=weight("output", "hidden"), by=bias("output")):  # fmt: skip
         """a<t> = tanh(wax x<t> + way y<t-1> + ba), y<t> = g2(wya a<t> + by)
 
-        Jordan, Serial order, 1986; without the decaying trace of y that he keeps besides.
+        Without the decaying trace of y that he keeps besides.    Jordan, Serial order, 1986.
         """
         a = tanh(wax @ x + way @ y + ba)
         return g2(wya @ a + by)
@@ -118,7 +117,8 @@ def mogrifier_lstm_with(rounds: int, *, name: str = "") -> Cell:
         """x = 2 sigmoid(q h) x, h = 2 sigmoid(r x) h, in turn; then the LSTM of these    Melis et al., 2020."""
         qs, rs = split(q, of_x), split(r, of_h)
         for k in range(rounds):
-            x, h = (x, 2 * sigmoid(rs[k // 2] @ x) * h) if k % 2 else (2 * sigmoid(qs[k // 2] @ h) * x, h)
+            x = x if k % 2 else 2 * sigmoid(qs[k // 2] @ h) * x
+            h = 2 * sigmoid(rs[k // 2] @ x) * h if k % 2 else h
         i = sigmoid(wi @ x + ui @ h + bi)
         f = sigmoid(wf @ x + uf @ h + bf)
         g = tanh(wg @ x + ug @ h + bg)

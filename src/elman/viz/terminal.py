@@ -14,6 +14,7 @@ from elman.errors import DataError
 from elman.gates import Array, log_softmax
 from elman.model import Model
 from elman.text import UNKNOWN, Vocabulary
+from elman.viz import hung, plain
 
 CHUNK = 1024
 """Positions at a time: the first lines come at once, and memory does not grow with the text."""
@@ -78,10 +79,16 @@ def _bits(probabilities: Array, logits: Array, token: int) -> float:
     return float(-log_softmax(logits.astype(np.float64))[token] / math.log(2.0))
 
 
+def say(console: Console, text: str) -> None:
+    """Print text that may come from elsewhere; on a terminal, long lines hang."""
+    text = plain(text)
+    console.print(hung(text, console.width) if console.is_terminal else text)
+
+
 def table(console: Console, vocabulary: Vocabulary, tokens: Array, rows: Iterator[dict[str, Any]]) -> list[float]:
     """Print positions, each as soon as it is there, and return their surprises in bits.
 
-    Lines hold the likeliest symbols that fit in the terminal.
+    Lines hold the likeliest symbols that fit in the terminal; what does not is told in a line of its own.
     """
     name = cache(partial(shown, vocabulary))
     longest = max(cell_len(name(int(token))) for token in np.unique(tokens))
@@ -89,33 +96,40 @@ def table(console: Console, vocabulary: Vocabulary, tokens: Array, rows: Iterato
     room = max(12, console.width - number - 2 * symbol - 9)
     header = f"{'#':>{number}} {'read':{symbol}}{'expected next'[: room - 1]:{room}}{'came':{symbol}}{'bits':>6}"
     console.print(Text(header, style="bold"), soft_wrap=True)
-    surprises = []
+    surprises, fits, asked = [], set(), 0
     for row in rows:
         line = Text(f"{row['position']:>{number}} ")
-        line.append(_fit(name(row["token"]), symbol), style="bold")
-        line.append(_expected(name, row, room), style="cyan")
+        line.append(fit(name(row["token"]), symbol), style="bold")
+        expected, count = _expected(name, row, room)
+        line.append(expected, style="cyan")
+        asked = len(row["next"])
+        fits.add(count)
         if row["bits"] is not None:
             surprises.append(row["bits"])
-            line.append(_fit(name(row["followed_by_token"]), symbol))
+            line.append(fit(name(row["followed_by_token"]), symbol))
             line.append(f"{row['bits']:6.2f}", style=_colour(row["bits"]))
         line.rstrip()
         console.print(line, soft_wrap=True)
+    if min(fits) < asked:
+        found = " to ".join(map(str, sorted({min(fits), max(fits)})))
+        console.print(f"of {asked} likeliest, {found} fit in {console.width} columns; --json tells all")
     return surprises
 
 
-def _expected(name: Callable[[int], str], row: dict[str, Any], room: int) -> str:
-    text = ""
+def _expected(name: Callable[[int], str], row: dict[str, Any], room: int) -> tuple[str, int]:
+    """The likeliest symbols that fit, and how many those are."""
+    text, count = "", 0
     for entry in row["next"]:
         share = f"{100 * entry['probability']:.0f}%" if entry["probability"] >= 0.005 else "<1%"
         symbol = name(entry["token"])
-        more = f"{_fit(symbol, min(cell_len(symbol), WIDE - 1) + 1)}{share}  "
+        more = f"{fit(symbol, min(cell_len(symbol), WIDE - 1) + 1)}{share}  "
         if text and cell_len(text + more) > room:
             break
-        text += more
-    return set_cell_size(text, room)
+        text, count = text + more, count + 1
+    return set_cell_size(text, room), count
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
     """The text in so many columns, the last of them empty."""
     return set_cell_size(text if cell_len(text) < width else set_cell_size(text, width - 2) + "…", width)
 

@@ -1,0 +1,41 @@
+"""`elman show`: what is in a model file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman.cli import shared
+from elman.viz import plain
+
+
+def show(
+    model: Annotated[Path | None, typer.Argument(help="Model file; without it, the one that comes along.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="Print the program made of the equations.")] = False,
+) -> None:
+    """Tell what is in a model file: sizes, parameters, equations, vocabulary, how it was trained."""
+    from elman.viz.terminal import say, symbols
+
+    net = shared.opened(model)
+    layers: tuple[Any, ...] = net.rnn._leaves()
+    parts = (*layers, net.readout)
+    if source:
+        print(plain("\n\n".join(part.source for part in parts)))  # as it is: a line that was wrapped would not run
+        return
+    console = shared.console()
+    graphs = "\n\n".join(str(part.graph) for part in parts)
+    say(console, f"{net!r}\n\n{graphs}\n\nparameters")
+    for name, value in net.parameters.items():
+        shape, span = "x".join(map(str, value.shape)), f"between {value.min():.3f} and {value.max():.3f}"
+        say(console, f"  {name:6} {shape:>12} {value.size:>10,}  {span}")
+    plans = "\n".join(str(layer.plan) for layer in layers)
+    say(console, f"\n{plans}\n\nvocabulary")
+    if net.vocabulary is None:
+        say(console, "  none: tokens are integers")
+    else:
+        say(console, f"  {net.vocabulary!r}\n  {symbols(net.vocabulary, console.width - 4)}")
+    say(console, f"\ntraining (gradients are cut after {net.bptt_truncate or 'no'} steps)")
+    for name, fact in net.training.items():
+        say(console, f"  {name.replace('_', ' ')}: {fact}")
+    if not net.training:
+        say(console, "  not trained")
