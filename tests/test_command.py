@@ -447,6 +447,25 @@ def test_a_terminal_without_unicode_gets_escapes(models):
     assert told.out.isascii()
 
 
+def test_models_that_are_none_of_language_say_so(command, tmp_path):
+    vocabulary = Vocabulary.characters("abc", unknown=False)
+    layer = elman.RNN(elman.cells.gru, input=3, hidden=4)
+    for pool, outputs in (("mean", 3), (None, 2)):
+        elman.Model.from_layers(layer, outputs, pool=pool, vocabulary=vocabulary).save(tmp_path / "model")
+        for line in (("predict", "abc"), ("generate", "--prompt", "a")):
+            done = command(*line, "-m", tmp_path / "model")
+            assert done.code == 2
+            assert done.err == (
+                "elman: this model gives something else than the next symbol; use it from Python, or elman inspect\n"
+            )
+    elman.Model.from_layers(layer, 2, pool="last", vocabulary=vocabulary).save(tmp_path / "model")
+    assert command("inspect", "abca", "--values", "h", "-m", tmp_path / "model").code == 0
+    done = command("inspect", "abca", "--values", "h,logits", "-m", tmp_path / "model")
+    assert (done.code, done.err) == (
+        2, "elman: --values logits: this model reads a text once, so logits has no positions; use Python\n"
+    )  # fmt: skip
+
+
 # ---------------------------------------------------------------- train
 
 
@@ -459,8 +478,8 @@ def trained(command, corpus, *arguments, path=None, stdout=None):
 
 def test_every_option_reaches_the_library(command, corpus):
     options = {
-        "cell": "lstm", "hidden": 5, "layers": 1, "length": 7, "batch": 3, "rate": 0.02, "clip": 0.3, "truncate": 4,
-        "steps": 6, "seed": 11, "validation": 0.25, "vocabulary": "characters", "size": 12, "sample-every": 4,
+        "cell": "lstm", "hidden": 5, "layers": 2, "dropout": 0.2, "length": 7, "batch": 3, "rate": 0.02, "clip": 0.3,
+        "truncate": 4, "steps": 6, "seed": 11, "validation": 0.25, "vocabulary": "characters", "size": 12, "sample-every": 4,
     }  # fmt: skip
     path = corpus.parent / "all.safetensors"
     named = [text for name, value in options.items() for text in (f"--{name}", value)]
@@ -470,7 +489,7 @@ def test_every_option_reaches_the_library(command, corpus):
     vocabulary = Vocabulary.characters(text, 12)
     tokens = vocabulary.encode(text)
     held = round(len(tokens) * 0.25)
-    expected = elman.Model(12, 5, 4, elman.cells.lstm, 11, vocabulary=vocabulary)
+    expected = elman.Model(12, 5, 4, elman.cells.lstm, 11, layers=2, dropout=0.2, vocabulary=vocabulary)
     settings = train.Settings(length=7, batch=3, steps=6, rate=0.02, clip=0.3, seed=11)
     assert [now.step for now in train.train(expected, tokens[:-held], settings)] == [1, 2, 3, 4, 5, 6]
     found = elman.load(path)
@@ -491,7 +510,7 @@ def test_every_option_reaches_the_library(command, corpus):
     [
         ("--cell", "elman"), ("--hidden", "7"), ("--length", "9"), ("--batch", "3"), ("--rate", "0.02"),
         ("--clip", "0.01"), ("--truncate", "2"), ("--steps", "4"), ("--seed", "1"), ("--validation", "0.3"),
-        ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"),
+        ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"), ("--layers", "2"),
     ],
     ids=lambda option: option[0],
 )  # fmt: skip
@@ -527,15 +546,7 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
         assert re.search(rf"--{name} [^\[]*\[default:\s+{re.escape(str(value))}\]", shown), name
 
 
-CELL_NAMES = [
-    pytest.param("jordan", marks=pytest.mark.xfail(strict=True, reason="a Model cannot hold two parameters of one name yet"))
-    if name == "jordan"
-    else name
-    for name in elman.cells.CELLS
-]
-
-
-@pytest.mark.parametrize("name", CELL_NAMES)
+@pytest.mark.parametrize("name", elman.cells.CELLS)
 def test_every_cell_learns_as_its_description_says(command, corpus, name):
     """The last line of `elman cells NAME`, with a corpus in it, trains every parameter; and the file opens again."""
     path = corpus.parent / "model.safetensors"
@@ -1557,8 +1568,11 @@ BAD = {
     "train text -o new --cell-size =3": "--cell-size =3: a name and a number are wanted, such as projection=64",
     "train text -o new --cell clockwork --hidden 3": "clockwork: 4 periods need as many hidden units at least, there are 3",
     "train text -o new --vocabulary runes": "there is no vocabulary of 'runes'; kinds are ...",
-    "train text -o new --layers 2": "--layers 2: models have one layer so far",
-    "train text -o new --layers 0": "--layers 0: models have one layer so far",
+    "train text -o new --layers 0": "--layers 0 must be 1 or more",
+    "train text -o new --layers 2 --dropout 1": "--dropout 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --dropout 0.5": (
+        "--dropout 0.5: with one layer there is nothing between layers; take --layers 2 or more"
+    ),
     "train text -o new --hidden 0": "gru: size hidden=0 must be an integer, 1 or more",
     "train text -o new --hidden -5": "gru: size hidden=-5 must be an integer, 1 or more",
     "train text -o new --hidden big": "Invalid value for '--hidden'...",

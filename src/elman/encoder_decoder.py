@@ -2,6 +2,8 @@
 
 Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Sutskever et al., Sequence to sequence learning
 with neural networks, 2014.
+
+Longer than the guide for a file: half of it is how parts are made to meet, and what is said where they do not.
 """
 
 import os

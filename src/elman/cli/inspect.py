@@ -32,7 +32,7 @@ def inspect(
     names, chosen = _names(values), _numbers(units)
     _check_options(names, chosen, output, as_json)
     net = shared.opened(model)
-    vocabulary = shared.vocabulary_of(net)
+    vocabulary = shared.vocabulary_of(net, speaks=False)
     if names is None and text is None and file is None:
         viz.listed(shared.console(), net)
         return
@@ -40,6 +40,9 @@ def inspect(
     if names is None:
         viz.listed(shared.console(), net)
         return
+    once = [name for name in names if net.head.once and name not in net.rnn.values]
+    if once:
+        raise SettingError(f"--values {once[0]}: this model reads a text once, so {once[0]} has no positions; use Python")
     if output is not None:
         _check_output(output, file, model)
     with np.errstate(all="ignore"):  # what is not finite is shown as it is

@@ -53,10 +53,12 @@ def opened(path: Path | None) -> Model:
         return load(default)
 
 
-def vocabulary_of(net: Model) -> Vocabulary:
-    """What a model reads text with. Raises `ModelFileError` where it has nothing."""
+def vocabulary_of(net: Model, *, speaks: bool = True) -> Vocabulary:
+    """What a model reads text with, where it `speaks` also what it says. Raises `ModelFileError` where there is none."""
     if net.vocabulary is None:
         raise ModelFileError("this model has no vocabulary, so it cannot read text; use it from Python")
+    if speaks and net._next_shape != (net.word_dim,):
+        raise ModelFileError("this model gives something else than the next symbol; use it from Python, or elman inspect")
     return net.vocabulary
 
 

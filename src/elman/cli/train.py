@@ -31,7 +31,8 @@ def train(
     cell: Annotated[str, typer.Option(help="The recurrent cell; elman cells lists them.")] = "gru",
     hidden: Annotated[int, typer.Option(help="Size of the state.")] = 128,
     cell_size: shared.CellSizeOption = None,
-    layers: Annotated[int, typer.Option(help="Recurrent layers; one so far.")] = 1,
+    layers: Annotated[int, typer.Option(help="Recurrent layers, one upon another.")] = 1,
+    dropout: Annotated[float, typer.Option(help="Share that is dropped between layers while training.")] = 0.0,
     length: Annotated[int, typer.Option(help="Steps in a window.")] = 64,
     batch: Annotated[int, typer.Option(help="Windows at a time.")] = 32,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam at its height.")] = 0.01,
@@ -52,8 +53,12 @@ def train(
     settings = training.Settings(length=length, batch=batch, steps=steps, rate=rate, clip=clip, seed=seed)
     equations, sizes = named(cell), shared.cell_sizes(cell_size)
     _check_sizes(equations, sizes)
-    if layers != 1:
-        raise SettingError(f"--layers {layers}: models have one layer so far")
+    if layers < 1:
+        raise SettingError(f"--layers {layers} must be 1 or more")
+    if not 0 <= dropout < 1:
+        raise SettingError(f"--dropout {dropout} must be a share, at least 0 and below 1")
+    if dropout and layers == 1:
+        raise SettingError(f"--dropout {dropout}: with one layer there is nothing between layers; take --layers 2 or more")
     if sample_every < 0:
         raise SettingError(f"--sample-every {sample_every} must be 0 or more")
     if size is not None and vocabulary == "bytes":
@@ -65,7 +70,7 @@ def train(
     symbols = Vocabulary.of_kind(vocabulary, corpus.text, size)
     tokens, held = training.split(symbols.encode(corpus.text), validation)
     cut = length if truncate is None else truncate
-    net = Model(len(symbols), hidden, cut, equations, seed, vocabulary=symbols, **sizes)
+    net = Model(len(symbols), hidden, cut, equations, seed, layers=layers, dropout=dropout, vocabulary=symbols, **sizes)
     console = shared.console()
     _tell_skipped(console, corpus.skipped, "text" if vocabulary == "bytes" else "UTF-8 text")
     per_symbol = len(corpus.text) / (len(tokens) + len(held))
