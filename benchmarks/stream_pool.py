@@ -1,0 +1,51 @@
+"""A pool of streams against as many single streams: steps a second of LSTM 64, each stream with a step at a time.
+
+    python benchmarks/stream_pool.py
+
+Both push the same numbers, turn by turn in one process on one thread; medians.
+"""
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import time
+
+import numpy as np
+
+import elman
+
+STREAMS, SIZE, ROUNDS = 256, 64, 15
+
+
+def measured(action):
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def main():
+    rng = np.random.default_rng(0)
+    rnn = elman.RNN(elman.cells.lstm, input=SIZE, hidden=SIZE)
+    x = rng.standard_normal((STREAMS, SIZE), dtype=np.float32)
+    pool, singles = rnn.streams(STREAMS), [rnn.stream() for _ in range(STREAMS)]
+    some = list(range(0, STREAMS, 2))
+    ways = {
+        f"{STREAMS} single pushes": (STREAMS, lambda: [stream.push(row) for stream, row in zip(singles, x, strict=True)]),
+        "one push of all": (STREAMS, lambda: pool.push(x)),
+        "one push of every other": (len(some), lambda: pool.push(x[::2], streams=some)),
+    }
+    times = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, (_, action) in ways.items():
+            times[name].append(measured(action))
+    rates = {name: ways[name][0] / float(np.median(taken)) for name, taken in times.items()}
+    slowest = rates[f"{STREAMS} single pushes"]
+    print(f"LSTM {SIZE}, target {rnn.target}, {os.cpu_count()} cores, one thread")
+    for name, rate in rates.items():
+        print(f"  {name:24} {rate:12,.0f} steps/s  {1e6 / rate:8.2f} us a step  {rate / slowest:6.1f} x")
+
+
+if __name__ == "__main__":
+    main()
