@@ -10,11 +10,11 @@ import os
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-import time
+import time  # noqa: E402
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-import elman
+import elman  # noqa: E402
 
 STREAMS, SIZE, ROUNDS = 256, 64, 15
 

@@ -152,9 +152,7 @@ class Problem:
     @property
     def first(self) -> elman.State:
         """The state as the model takes it; where a pool has a state of its own, that is as it starts."""
-        return filled(
-            self.model.initial_state(len(self.x)), {"0": self.state} if self.pool in ("mean", "max") else self.state
-        )
+        return filled(self.model.initial_state(len(self.x)), self.state)
 
     def logits(self, p: Arrays | None = None, x: np.ndarray | None = None) -> list[np.ndarray]:
         """Of each row: [T, V] within its length; of a head that reads once [1, V] (nothing where there is no step)."""
@@ -924,7 +922,7 @@ def both(merge: str = "concatenate") -> elman.Bidirectional:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Model.from_layers(gru(), 2, pool="first"), "pool='first' is unknown; it is one of last, mean, max"),
+        (lambda: Model.from_layers(gru(), 2, pool="first"), "pool='first' is unknown; it is last, mean, max"),
         (lambda: Model.from_layers(gru()), "output is missing"),
         (lambda: Model.from_layers(both("sum"), 2, pool="last"), 'a sum mixes the last steps of two directions; take merge'),
         (lambda: Model.from_layers(elman.Stack([gru(), elman.Bidirectional(gru(4), gru(4), merge="mean")]), 2, pool="last"),

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
     "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells", "passes",
-    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "layer", "rnn", "stack", "describe",
+    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "layer", "rnn", "stack", "pooled",
+    "describe",
     "corpus", "subwords", "text", "sampling", "scoring", "head", "network", "decoding", "generation", "model", "files",
     "encoder_decoder", "optim", "train", "viz", "testing", "cli",
 )  # fmt: skip

@@ -330,7 +330,7 @@ def test_a_reset_that_fails_leaves_the_stream(name):
     stream = made.stream()
     stream.push(random_input(name, (2,), np.random.default_rng(9)))
     before, batch = stream.state, made.initial_state(2)
-    wrong = elman.RNN(cells.jordan if hasattr(cells, "jordan") else cells.elman, input=SIZE, hidden=3).initial_state()
+    wrong = elman.RNN(cells.jordan, input=SIZE, hidden=3, output=2).initial_state()
     for bad in (batch, wrong, "a"):
         for act in (stream.reset, made.stream):
             with pytest.raises(ElmanError) as raised:

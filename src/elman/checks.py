@@ -37,6 +37,15 @@ def checked_seed(seed: Any) -> int:
     return int(seed)
 
 
+def checked_token(name: str, token: Any, size: int, whose: str = "") -> int | None:
+    """A token of a vocabulary, or none. Raises `SettingError`."""
+    if token is None:
+        return None
+    if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < size:
+        raise SettingError(f"{name}={token!r} must be a token{whose}, 0 to {size - 1}")
+    return int(token)
+
+
 def checked_truncate(truncate: Any, name: str = "truncate") -> int:
     """A number of steps. Raises `SettingError`."""
     if isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1:

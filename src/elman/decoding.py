@@ -48,13 +48,13 @@ def drawn(
         logits, state = following(np.array([[token]]), state)
 
 
-def likeliest(following: Next, tokens: Array, state: State, length: int, end: int | None) -> list[Array]:
+def likeliest(following: Next, tokens: Array, state: State, length: int, end: int | None, banned: int | None) -> list[Array]:
     """For each row of tokens `[B, T]` up to `length` tokens, always the likeliest next, up to `end` (not included)."""
     rows: list[list[int]] = [[] for _ in tokens]
     open_rows = np.ones(len(tokens), bool)
     for _ in range(length):
         logits, state = following(tokens, state)
-        chosen = np.argmax(logits, -1)
+        chosen = np.argmax(_without(logits, banned), -1)
         open_rows &= chosen != (-1 if end is None else end)
         if not open_rows.any():
             break
@@ -71,6 +71,7 @@ class Beams:
     width: int = 4
     end: int | None = None
     length_penalty: float = 0.0
+    banned: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.width, bool) or not isinstance(self.width, int | np.integer) or self.width < 1:
@@ -95,7 +96,7 @@ def beams(following: Next, tokens: Array, state: State, length: int, settings: B
 
     for _ in range(length):
         logits, state = following(tokens, state)
-        extended = scores[:, None] + _log_softmax_rows(logits)
+        extended = scores[:, None] + _log_softmax_rows(logits, settings.banned)
         best = np.argsort(-extended, axis=None, kind="stable")[: width + (width if end is not None else 0)]
         parents, chosen = np.unravel_index(best, extended.shape)
         pairs = list(zip(parents.tolist(), chosen.tolist(), strict=True))
@@ -116,9 +117,18 @@ def beams(following: Next, tokens: Array, state: State, length: int, settings: B
     return sorted([*ended, *unfinished], key=rank, reverse=True)[:width]
 
 
-def _log_softmax_rows(logits: Array) -> Array:
-    """ln softmax of each row, in float64."""
-    return np.stack([log_softmax(row) for row in logits.astype(np.float64)])
+def _log_softmax_rows(logits: Array, banned: int | None) -> Array:
+    """ln softmax of each row, in float64, over all but the banned token."""
+    logits = _without(logits, banned)
+    return np.stack([log_softmax(row) for row in logits])
+
+
+def _without(logits: Array, banned: int | None) -> Array:
+    """Logits `[B, V]` in float64 with which a banned token is never chosen."""
+    logits = logits.astype(np.float64)
+    if banned is not None and logits.shape[1] > 1:
+        logits[:, banned] = -np.inf
+    return logits
 
 
 def fed_back(advance: Callable[[Array, State], tuple[Array, State]], x: Array, state: State, length: int) -> Array:

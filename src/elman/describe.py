@@ -7,6 +7,7 @@ from elman.errors import SettingError
 from elman.graph import Graph
 from elman.layer import Layer
 from elman.passes.carry import initial_name
+from elman.pooled import Pooled
 from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.shapes import Shape
@@ -25,6 +26,8 @@ def described(layer: Layer) -> dict[str, Any]:
         case Bidirectional():
             parts = {name: described(part) for name, part in layer.parts.items()}
             return {"kind": "bidirectional", **parts, "merge": layer.merge}
+        case Pooled():
+            return {"kind": "pooled", "layer": described(layer.layer), "pool": layer.pool}
         case Backwards():
             return {"kind": "backwards", "layer": described(layer.layer)}
     raise SettingError(f"{layer.name}: a layer of {type(layer).__name__} cannot be written to a file")
@@ -39,6 +42,8 @@ def declared(description: Mapping[str, Any]) -> dict[str, Shape]:
             shapes |= {initial_name(name): graph.nodes[index].shape for name, index in graph.leaves("state").items()}
         return shapes
     parts = _parts(description).items()
+    if description["kind"] == "pooled":
+        return declared(description["layer"])
     return {f"{name}.{inner}": shape for name, part in parts for inner, shape in declared(part).items()}
 
 
@@ -59,6 +64,8 @@ def built(description: Mapping[str, Any], dtype: str) -> Layer:
         case "bidirectional":
             directions = (built(part, dtype) for part in _parts(description).values())
             return Bidirectional(*directions, merge=description["merge"])
+        case "pooled":
+            return Pooled(built(description["layer"], dtype), description["pool"])
     return Backwards(built(description["layer"], dtype))
 
 
@@ -68,6 +75,6 @@ def _parts(description: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
             return {str(position): part for position, part in enumerate(description["layers"])}
         case "bidirectional":
             return {name: description[name] for name in ("forward", "backward")}
-        case "backwards":
+        case "backwards" | "pooled":
             return {"layer": description["layer"]}
     raise SettingError(f"there is no layer of the kind {description['kind']!r}")

@@ -7,14 +7,14 @@ Longer than the guide for a file: half of it is how parts are made to meet, and 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 
 from elman import decoding, files
-from elman.checks import checked_seed
+from elman.checks import checked_seed, checked_token
 from elman.decoding import Hypothesis
 from elman.describe import built, declared, described
 from elman.errors import ModelFileError, SettingError, ShapeError
@@ -71,7 +71,9 @@ class EncoderDecoder:
         if bridge is not None and not isinstance(bridge, Cell):
             raise SettingError(f"EncoderDecoder: bridge={bridge!r} is not a cell; take elman.cells.dense")
         self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
-        self.start, self.end = self._token("start", start), self._token("end", end)
+        size, whose = decoder.word_dim, " of the decoder"
+        self.start = checked_token("EncoderDecoder: start", start, size, whose)
+        self.end = checked_token("EncoderDecoder: end", end, size, whose)
         self.training: dict[str, Any] = {}
         self._check_parts()
         self._bridges = self._made(bridge, checked_seed(seed)) if bridge is not None else {}
@@ -148,6 +150,30 @@ class EncoderDecoder:
         found |= {f"encoder.{name}": value for name, value in inner.parameters.items()}
         return scored.loss, {name: found[name] for name in self.parameters}
 
+    def inspect(
+        self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, keep: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """Every named value of the encoder at every step of the source, and of the decoder at every step of the targets.
+
+        Names begin with `encoder.` and `decoder.`; `keep` names those wanted (all). Raises `SettingError` for another.
+        """
+        known = [*(f"encoder.{n}" for n in self.encoder.values), *(f"decoder.{n}" for n in self.decoder.values)]
+        names = known if keep is None else [keep] if isinstance(keep, str) else list(keep)
+        for name in names:
+            if name not in known:
+                raise SettingError(f"{self.name}: there is no value {name!r}; values are {', '.join(known)}")
+        wanted = {
+            part: [n.removeprefix(f"{part}.") for n in names if n.startswith(f"{part}.")] for part in ("encoder", "decoder")
+        }
+        first = self.encode(x, lengths)
+        self._check_batch(first, targets)
+        told = self._shifted(targets, target_lengths)
+        found = {
+            "encoder": self.encoder.inspect(x, None, lengths, keep=wanted["encoder"]),
+            "decoder": self.decoder.inspect(told, first, target_lengths, keep=wanted["decoder"]),
+        }
+        return {name: found[name.partition(".")[0]][name.partition(".")[2]] for name in names}
+
     # --- saying -------------------------------------------------------------------------------------------------------
 
     def generate(self, x: Any, length: int, *, lengths: Any = None) -> Any:
@@ -162,14 +188,19 @@ class EncoderDecoder:
             if state.batch is not None:
                 raise ShapeError(f"{self.name}: features are generated from one source; this is a batch of {state.batch}")
             return decoding.fed_back(self.decoder._advance, self._begin(1), rows, length)
-        found = decoding.likeliest(self.decoder._next, self._begin(rows.batch or 0), rows, length, self.end)
+        found = decoding.likeliest(
+            self.decoder._next, self._begin(rows.batch or 0), rows, length, self.end, self.decoder._banned
+        )
         return found if state.batch is not None else found[0]
 
     def beam_search(self, x: Any, length: int, *, width: int = 4, length_penalty: float = 0.0) -> list[Hypothesis]:
         """The likeliest targets of one source that `width` beams find, best first; as `Model.beam_search`."""
         if not self.decoder.reads_tokens:
             raise SettingError(f"{self.name}: the decoder says features, of which there is no likeliest; use generate")
-        length, settings = decoding.checked_length(length), decoding.Beams(width, self.end, length_penalty)
+        length, settings = (
+            decoding.checked_length(length),
+            decoding.Beams(width, self.end, length_penalty, self.decoder._banned),
+        )
         state = self.encode(x)
         if state.batch is not None:
             raise ShapeError(f"{self.name}: beams search from one source; this is a batch of {state.batch}")
@@ -179,7 +210,7 @@ class EncoderDecoder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to one safetensors file, atomically; `EncoderDecoder.load` opens it. Raises `ModelFileError`."""
-        bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
+        bridges = [[name, described(bridge)] for name, bridge in self._bridges.items()]  # whose order counts
         facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
         facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
         safetensors.write(path, self.parameters, facts)
@@ -191,7 +222,7 @@ class EncoderDecoder:
 
     @classmethod
     def _from_facts(cls, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Self:
-        encoder, bridges, decoder = facts["encoder"], facts["bridges"], facts["decoder"]
+        encoder, bridges, decoder = facts["encoder"], dict(facts["bridges"]), facts["decoder"]
         described_parts = {f"bridge.{name}": declared(bridge) for name, bridge in bridges.items()}
         shapes = {"encoder": declared(encoder), **described_parts, "decoder": files.model_parameters(decoder)}
         wanted = {f"{part}.{name}": shape for part, held in shapes.items() for name, shape in held.items()}
@@ -218,14 +249,6 @@ class EncoderDecoder:
     def _parts(self) -> dict[str, Layer | Model]:
         bridges = {f"bridge.{name}": bridge for name, bridge in self._bridges.items()}
         return {"encoder": self.encoder, **bridges, "decoder": self.decoder}
-
-    def _token(self, name: str, token: int | None) -> int | None:
-        if token is None:
-            return None
-        size = self.decoder.word_dim
-        if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < size:
-            raise SettingError(f"EncoderDecoder: {name}={token!r} must be a token of the decoder, 0 to {size - 1}")
-        return int(token)
 
     def _check_parts(self) -> None:
         encoder, decoder = self.encoder, self.decoder
@@ -294,7 +317,7 @@ class EncoderDecoder:
     def _check_batch(self, first: State, targets: Any) -> None:
         """Raises `ShapeError` where sources and targets are not as many."""
         single = 1 if self.decoder.reads_tokens else 2
-        given = None if np.ndim(targets) == single else len(targets)
+        given = None if isinstance(targets, str) or np.ndim(targets) == single else len(targets)
         if given != first.batch:
             told = ["one sequence" if count is None else f"a batch of {count}" for count in (first.batch, given)]
             raise ShapeError(
@@ -313,9 +336,9 @@ class EncoderDecoder:
     def _shifted(self, targets: Any, lengths: Any) -> Array:
         """What the decoder reads while it is told the targets, each one step late; past a length nothing is read."""
         tokens = self.decoder.reads_tokens
-        if lengths is not None and tokens and np.ndim(targets) == 2:
-            targets = np.asarray(targets)
-            targets = np.where(np.arange(targets.shape[1]) < np.asarray(lengths)[:, None], targets, self.start)
+        if lengths is not None and np.ndim(targets) == (2 if tokens else 3):
+            targets = np.array(targets)
+            targets[np.arange(targets.shape[1]) >= np.asarray(lengths)[:, None]] = self.start if tokens else 0
         found: Array = self.decoder._input(targets)
         if found.ndim == (1 if tokens else 2):
             return np.concatenate((self._begin(1)[0], found[:-1]))

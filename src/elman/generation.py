@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman import decoding
-from elman.checks import checked_seed
+from elman.checks import checked_seed, checked_token
 from elman.decoding import Hypothesis
 from elman.errors import SettingError, ShapeError
 from elman.gates import Array
@@ -83,7 +83,7 @@ class Generates(ABC):
         long. Raises `SettingError` for a setting out of range, `DataError` for an empty prompt.
         """
         length = decoding.checked_length(length)
-        settings = decoding.Beams(width, end, length_penalty)
+        settings = decoding.Beams(width, checked_token("end", end, self.word_dim), length_penalty, self._banned)
         tokens, first = self._spoken(prompt, state)
         return decoding.beams(self._next, tokens, first, length, settings)
 
@@ -98,6 +98,10 @@ class Generates(ABC):
     @abstractmethod
     def word_dim(self) -> int:
         """Number of symbols, or of features."""
+
+    @abstractmethod
+    def _check_forward(self) -> None:
+        """Raises `SettingError` where a direction reads from the end."""
 
     @abstractmethod
     def _input(self, x: Any) -> Array: ...
@@ -123,6 +127,7 @@ class Generates(ABC):
 
     def _prompt(self, prompt: Any, state: Any) -> tuple[Array, State]:
         """A prompt as a batch of one, and the state before it."""
+        self._check_forward()
         if self._next_shape != (self.word_dim,):
             gives = "gives one output a sequence" if self._next_shape is None else f"gives {written(self._next_shape)}"
             raise SettingError(f"generate: this model {gives} and reads ({self.word_dim}): no output can be its next input")

@@ -43,12 +43,13 @@ class Flow:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a layer gives: `y` `[T, B, H]`, the last states, the values asked for, and the way back."""
+    """What a layer gives: `y` `[T, B, H]`, the last states, the values asked for, the way back; and what is below a pool."""
 
     y: Array
     states: Tree
     values: dict[str, Array]
     back: Back | None = None
+    below: Array | None = None
 
 
 class Gradients(NamedTuple):
@@ -246,7 +247,7 @@ class Layer(ABC):
         try:
             chunk: Array = np.asarray(x)
         except ValueError:
-            raise ShapeError(f"{self.name}: the input has rows of different lengths; push one sequence a stream") from None
+            raise ShapeError(f"{self.name}: rows of different lengths are pushed; a step or a chunk is wanted") from None
         single = chunk.ndim == (0 if chunk.dtype.kind in "iu" else 1)
         return (chunk[None] if single else chunk), single
 

@@ -16,6 +16,7 @@ from elman.head import Head
 from elman.io import safetensors
 from elman.layer import Layer, outward
 from elman.network import Network
+from elman.pooled import POOLS, Pooled
 from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.stack import Stack
@@ -25,9 +26,6 @@ from elman.text import Vocabulary
 from elman.trace import Cell
 
 FORMAT, VERSION = "elman model", 1
-
-POOLS = {"last": None, "mean": cells.running_mean, "max": cells.running_max}
-"""How a sequence becomes one vector: a cell on top of the layers, whose last output is read."""
 
 
 class Model(Network, Generates):
@@ -117,13 +115,10 @@ class Model(Network, Generates):
             raise SettingError(f"Model: {layers!r} is not a layer; make one with RNN, Stack or Bidirectional")
         if not isinstance(readout, Cell):
             raise SettingError(f"Model: readout={readout!r} is not a cell; take one such as elman.cells.readout")
-        if pool is not None and pool not in POOLS:
-            raise SettingError(f"Model: pool={pool!r} is unknown; it is one of {', '.join(POOLS)}, or None for every step")
-        pooling = POOLS[pool] if pool is not None else None
-        if pooling is not None:
-            _check_vector(layers)
-            width = int(layers.output_shape[0])
-            layers = Stack([layers, RNN(pooling, input=width, dtype=layers.dtype.name, target=_target(layers))])
+        if pool not in (None, "last", *POOLS):
+            raise SettingError(f"Model: pool={pool!r} is unknown; it is last, {', '.join(POOLS)}, or None for every step")
+        _check_vector(layers)
+        layers = Pooled(layers, pool) if pool in POOLS else layers
         model = cls.__new__(cls)
         named = sizes if outputs is None else {**sizes, "output": outputs}
         reads = vocabulary is not None if tokens is None else tokens
@@ -183,12 +178,12 @@ class Model(Network, Generates):
 
         Raises `SettingError` where a direction reads from the end. A model that pools gives its output after each step.
         """
-        self.rnn._check_forward("stream")
+        self._check_forward()
         return Stream(self, state)
 
     def streams(self, count: int = 0) -> Streams:
         """A pool of `count` independent running sequences that advance in one call. Raises as `stream` does."""
-        self.rnn._check_forward("stream")
+        self._check_forward()
         return Streams(self, count)
 
     # --- files --------------------------------------------------------------------------------------------------------
@@ -225,6 +220,9 @@ class Model(Network, Generates):
 
     # --- running in a stream, and on from a prompt --------------------------------------------------------------------
 
+    def _check_forward(self) -> None:
+        self.rnn._check_forward("stream")
+
     @property
     def _next_shape(self) -> Shape | None:
         return None if self.head.once else self.head.output_shape
@@ -239,7 +237,9 @@ class Model(Network, Generates):
         if self.reads_tokens:
             single = not isinstance(x, str | list | tuple) and np.ndim(x) == 0
             return self._input(np.asarray(x)[None] if single else x), single
-        chunk, single = self.rnn._pushed(x if np.asarray(x).dtype.kind not in "iu" else np.asarray(x, self.rnn.dtype))
+        chunk, single = self.rnn._pushed(x)
+        if chunk.dtype.kind in "iu":  # numbers, not tokens
+            chunk, single = self.rnn._pushed(np.asarray(x, self.rnn.dtype))
         return checked_features("Model", chunk, self.word_dim, self.rnn.dtype), single
 
     def _resumed(self, state: Any, batch: int | None) -> State:

@@ -198,7 +198,8 @@ class Network(ABC):
         values |= {name: self._read_out(found[inner], batch) for inner, name in read.items()}
         last = self.rnn._state_out(passed.states, batch)
         logits, output = (self._read_out(found[name], batch) for name in ("logits", "output"))
-        return Propagation(outward(passed.y, batch), logits, output, last), values
+        a = passed.y if passed.below is None else passed.below
+        return Propagation(outward(a, batch), logits, output, last), values
 
     def _losses(self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any) -> tuple[Array, Array, State]:
         """Losses `[T, B]`, which of them count, and the last state."""

@@ -253,7 +253,7 @@ class Bidirectional(_Parts):
 
     def _turned(self) -> Array:
         if self.merge != "concatenate":
-            fix = 'merge="concatenate", or pool="mean" or "max"'
+            fix = 'merge="concatenate" (or in a model pool="mean" or "max")'
             raise SettingError(f"Bidirectional: a {self.merge} mixes the last steps of two directions; take {fix}")
         return np.concatenate((self.parts["forward"]._turned(), self._backward._turned()))
 

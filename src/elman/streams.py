@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from elman.errors import ShapeError, StreamError
+from elman.errors import SettingError, ShapeError, StreamError
 from elman.gates import Array
 from elman.shapes import written
 from elman.states import State
@@ -114,7 +114,7 @@ class Streams:
 
     def __init__(self, of: Running, count: int = 0) -> None:
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-            raise StreamError(f"streams({count!r}): a number of streams, 0 or more, is wanted")
+            raise SettingError(f"streams({count!r}): a number of streams, 0 or more, is wanted")
         self._of, self._lock, self._closed = of, RLock(), False
         self._rows = {number: number for number in range(count)}
         self._next, self._state = int(count), of._resumed(None, int(count))
@@ -132,9 +132,11 @@ class Streams:
         with self._lock:
             self._open()
             if isinstance(x, Mapping):
+                if streams is not None or lengths is not None:
+                    raise StreamError(f"{self._of.name}: a mapping says which streams and how long; give it alone")
                 return self._push_each(x)
             rows = self._chosen(self._rows if streams is None else streams)
-            x = np.asarray(x)
+            x = _array(self._of.name, x)
             if x.ndim == 0 or len(x) != len(rows):
                 shape = written(x.shape)
                 raise ShapeError(f"{self._of.name}: {shape} for {len(rows)} streams; one row a stream is wanted")
@@ -230,19 +232,30 @@ class Streams:
 
     def _chosen(self, numbers: Iterable[int]) -> list[int]:
         """Rows of streams. Raises `StreamError` for numbers that are not there, or twice."""
-        numbers = list(numbers)
+        try:
+            numbers = list(numbers)
+            hash(tuple(numbers))
+        except TypeError:
+            raise StreamError(f"{self._of.name}: streams={numbers!r}; a list of the numbers of streams is wanted") from None
         for number in numbers:
             if number not in self._rows:
                 there = ", ".join(map(str, self._rows)) or "none"
                 raise StreamError(f"{self._of.name}: there is no stream {number!r} in this pool; there are {there}")
         if len(set(numbers)) < len(numbers):
             twice = next(number for number in numbers if numbers.count(number) > 1)
-            raise StreamError(f"{self._of.name}: stream {twice} is named twice in one push; push a chunk instead")
+            raise StreamError(f"{self._of.name}: stream {twice} is named twice; push a chunk for several steps")
         return [self._rows[number] for number in numbers]
 
     def _open(self) -> None:
         if self._closed:
             raise StreamError(f"{self._of.name}: this pool of streams is closed; model.streams(n) opens another")
+
+
+def _array(name: str, x: Any) -> Array:
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ShapeError(f"{name}: chunks of different lengths; pad them and give lengths, or push a mapping") from None
 
 
 def _replaced(state: State, rows: list[int], new: State) -> State:
