@@ -2,6 +2,8 @@
 
 Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Sutskever et al., Sequence to sequence learning
 with neural networks, 2014.
+
+Longer than the guide for a file: running, gradients, saying and files of one network, all through one first state.
 """
 
 import os
@@ -65,13 +67,8 @@ class EncoderDecoder:
             raise SettingError(f"EncoderDecoder: the decoder is {decoder!r}; a Model is wanted")
         if bridge is not None and not isinstance(bridge, Cell):
             raise SettingError(f"EncoderDecoder: bridge={bridge!r} is not a cell; take elman.cells.dense")
-        self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
-        self.start, self.end = self._token("start", start), self._token("end", end)
-        self.training: dict[str, Any] = {}
-        self._check_parts()
-        self._bridges = self._made(bridge, checked_seed(seed)) if bridge is not None else {}
-        if bridge is None:
-            self._check_states()
+        self._join(encoder, decoder, start, end)
+        self._take(self._made(bridge, checked_seed(seed)) if bridge is not None else {})
 
     def __repr__(self) -> str:
         count = sum(value.size for value in self.parameters.values())
@@ -133,7 +130,7 @@ class EncoderDecoder:
         )
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
-            inner = record.gradients(np.zeros_like(record.y), scored.d_state)
+            inner = record.gradients(np.zeros_like(record.y), plain(scored.d_state))
         else:
             d_y, of_bridges = self._through_bridges(bridged, scored.d_state, record, lengths)
             inner = record.gradients(d_y)
@@ -171,7 +168,7 @@ class EncoderDecoder:
     # --- files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to one safetensors file, atomically; `elman.load` opens it. Raises `ModelFileError`."""
+        """Write it to one safetensors file, atomically; `EncoderDecoder.load` opens it. Raises `ModelFileError`."""
         bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
         facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
         facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
@@ -190,23 +187,37 @@ class EncoderDecoder:
         wanted = {f"{part}.{name}": shape for part, held in shapes.items() for name, shape in held.items()}
         files.check_arrays(arrays, wanted, decoder["dtype"])
         if not isinstance(facts["training"], dict):
-            raise ModelFileError("training is no mapping")
+            raise ModelFileError(f"training is {type(facts['training']).__name__}, dict is wanted")
         inner = {n.removeprefix("decoder."): value for n, value in arrays.items() if n.startswith("decoder.")}
-        made = {name: built(bridge, decoder["dtype"]) for name, bridge in bridges.items()}
-        first: Any = next(iter(made.values()), None)
-        model = cls(
-            built(encoder, decoder["dtype"]),
-            files.model_from(inner, decoder),
-            bridge=None if first is None else first.cell,
-            start=facts["start"],
-            end=facts["end"],
-        )
-        model._bridges = {name: bridge for name, bridge in made.items() if isinstance(bridge, RNN)}
-        model.update(arrays)
-        model.training = facts["training"]
-        return model
+        made = cls.__new__(cls)
+        made._join(built(encoder, decoder["dtype"]), files.model_from(inner, decoder), facts["start"], facts["end"])
+        made._take({name: built(bridge, decoder["dtype"]) for name, bridge in bridges.items()})
+        made.update(arrays)
+        made.training = facts["training"]
+        return made
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _join(self, encoder: Layer, decoder: Model, start: int | None, end: int | None) -> None:
+        self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
+        self.start, self.end = self._token("start", start), self._token("end", end)
+        self.training: dict[str, Any] = {}
+        self._check_parts()
+
+    def _take(self, bridges: Mapping[str, Any]) -> None:
+        """Take a bridge for each state of the decoder, in the states' order; or none, where its states are the encoder's."""
+        if not bridges:
+            self._check_states()
+        self._bridges: dict[str, RNN] = {}
+        shapes = row_shapes(self.decoder.rnn._zero_states(0)) if bridges else {}
+        if set(bridges) != set(shapes):
+            raise SettingError(f"EncoderDecoder: the decoder has the states {_told(shapes)}; each wants a bridge")
+        for name, shape in shapes.items():
+            bridge, (width,) = bridges[name], self.encoder.output_shape
+            maps = isinstance(bridge, RNN) and not bridge.cell.states
+            if not maps or (bridge.input_shape, bridge.output_shape) != ((width,), shape):
+                raise SettingError(f"EncoderDecoder: the bridge {bridge.name} does not map ({width}) to {written(shape)}")
+            self._bridges[name] = bridge
 
     def _parts(self) -> dict[str, Layer | Model]:
         bridges = {f"bridge.{name}": bridge for name, bridge in self._bridges.items()}
@@ -236,7 +247,7 @@ class EncoderDecoder:
             raise SettingError("EncoderDecoder: start and end are tokens; this decoder reads features")
 
     def _check_states(self) -> None:
-        theirs, ours = (row_shapes(layer._zero_states(1)) for layer in (self.encoder, self.decoder.rnn))
+        theirs, ours = (row_shapes(layer._zero_states(0)) for layer in (self.encoder, self.decoder.rnn))
         if theirs != ours:
             raise SettingError(
                 f"EncoderDecoder: the encoder's state ({_told(theirs)}) is not of the decoder's form ({_told(ours)}); "
@@ -246,14 +257,12 @@ class EncoderDecoder:
     def _made(self, bridge: Cell, seed: int) -> dict[str, RNN]:
         """A bridge for each state of the decoder."""
         made, width = {}, int(self.encoder.output_shape[0])
-        for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(1)).items()):
+        for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(0)).items()):
             if len(shape) != 1 or len(self.encoder.output_shape) != 1:
                 raise SettingError(f"EncoderDecoder: the state {name} is {written(shape)}; a bridge makes vectors")
             asked = {"input": width, "hidden": int(shape[0])}
             sizes: dict[str, Any] = {size: value for size, value in asked.items() if size in bridge.sizes}
             made[name] = RNN(bridge, dtype=self.encoder.dtype.name, seed=seed + position, **sizes)
-            if made[name].cell.states or made[name].output_shape != shape or made[name].input_shape != (width,):
-                raise SettingError(f"EncoderDecoder: the bridge {bridge.name} does not map ({width}) to {written(shape)}")
         return made
 
     def _first_state(self, y: Array, last: State, lengths: Any) -> tuple[State, dict[str, Record]]:
