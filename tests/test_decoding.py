@@ -572,13 +572,10 @@ def test_a_decoder_that_is_cut_is_not_cut_here():
 
 @pytest.mark.parametrize("bridged", [False, True])
 def test_an_encoder_that_learns_where_to_start(bridged):
-    """Its initial state has a gradient; a decoder that learns one is refused, for it would never be used."""
+    """Its initial state has a gradient; that of the decoder is never used."""
     rng = np.random.default_rng(19)
     encoder, bridge = gru(SOURCE, learn_initial=True), cells.dense if bridged else None
-    learns = Model.from_layers(gru(VOICE, learn_initial=True), VOICE, tokens=True)
-    with pytest.raises(elman.SettingError, match="from the encoder's state; learn_initial has no use"):
-        EncoderDecoder(encoder, learns, bridge=bridge, start=START, end=END)
-    decoder = Model.from_layers(gru(VOICE), VOICE, tokens=True)
+    decoder = Model.from_layers(gru(VOICE, learn_initial=True), VOICE, tokens=True)
     net = EncoderDecoder(encoder, decoder, bridge=bridge, start=START, end=END)
     net.update(random_parameters({name: array.shape for name, array in net.parameters.items()}, rng))
     p, x, targets = dict(net.parameters), rng.normal(size=(3, 5, SOURCE)), rng.integers(VOICE, size=(3, 4))
@@ -600,6 +597,7 @@ def test_an_encoder_that_learns_where_to_start(bridged):
 
     assert loss == pytest.approx(literal(p), rel=1e-12)
     assert list(gradients) == list(p)
+    np.testing.assert_array_equal(gradients["decoder.h0"], 0.0)
     for names in (["encoder.h0"], list(p)):
         direction = random_direction({name: p[name] for name in names}, rng)
         expected = slope(literal, p, direction)

@@ -39,7 +39,8 @@ class EncoderDecoder:
     Where `bridge` is None, the encoder's last state is the decoder's first: both are of the same cells and sizes. With a
     `bridge`, a map such as `cells.dense`, each of the decoder's states starts as the bridge of the encoder's last output,
     with parameters of its own: any layers can meet then, and a vector is a source of one step. As for layers, integers are
-    tokens and floats are features. Gradients flow all the way, whatever the decoder's `bptt_truncate`.
+    tokens and floats are features. Gradients flow all the way, whatever the decoder's `bptt_truncate`; an
+    initial state that the decoder learnt is not used.
 
     `start` is the token that a decoder of tokens reads first (a decoder of features reads zeros), `end` the token that ends
     a target, if there is one. Parameters are called `encoder.wi`, `bridge.h.w`, `decoder.wya` and so on. Raises
@@ -66,19 +67,10 @@ class EncoderDecoder:
             raise SettingError(f"EncoderDecoder: the encoder is {encoder!r}; a layer (RNN, Stack, Bidirectional) is wanted")
         if not isinstance(decoder, Model):
             raise SettingError(f"EncoderDecoder: the decoder is {decoder!r}; a Model is wanted")
-        if any(getattr(leaf, "learn_initial", False) for leaf in decoder.rnn._leaves()):
-            raise SettingError("EncoderDecoder: the decoder starts from the encoder's state; learn_initial has no use in it")
         if bridge is not None and not isinstance(bridge, Cell):
             raise SettingError(f"EncoderDecoder: bridge={bridge!r} is not a cell; take elman.cells.dense")
-        self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
-        size, whose = decoder.word_dim, " of the decoder"
-        self.start = checked_token("EncoderDecoder: start", start, size, whose)
-        self.end = checked_token("EncoderDecoder: end", end, size, whose)
-        self.training: dict[str, Any] = {}
-        self._check_parts()
-        self._bridges = self._made(bridge, checked_seed(seed)) if bridge is not None else {}
-        if bridge is None:
-            self._check_states()
+        self._join(encoder, decoder, start, end)
+        self._take(self._made(bridge, checked_seed(seed)) if bridge is not None else {})
 
     def __repr__(self) -> str:
         count = sum(value.size for value in self.parameters.values())
@@ -142,7 +134,7 @@ class EncoderDecoder:
         scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, dropout_seed=dropout_seed)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
-            inner = record.gradients(np.zeros_like(record.y), scored.d_state)
+            inner = record.gradients(np.zeros_like(record.y), plain(scored.d_state))
         else:
             d_y, of_bridges = self._through_bridges(bridged, scored.d_state, record, lengths)
             inner = record.gradients(d_y)
@@ -210,7 +202,7 @@ class EncoderDecoder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to one safetensors file, atomically; `EncoderDecoder.load` opens it. Raises `ModelFileError`."""
-        bridges = [[name, described(bridge)] for name, bridge in self._bridges.items()]  # whose order counts
+        bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
         facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
         facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
         safetensors.write(path, self.parameters, facts)
@@ -222,29 +214,45 @@ class EncoderDecoder:
 
     @classmethod
     def _from_facts(cls, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Self:
-        encoder, bridges, decoder = facts["encoder"], dict(facts["bridges"]), facts["decoder"]
+        encoder, bridges, decoder = facts["encoder"], facts["bridges"], facts["decoder"]
         described_parts = {f"bridge.{name}": declared(bridge) for name, bridge in bridges.items()}
         shapes = {"encoder": declared(encoder), **described_parts, "decoder": files.model_parameters(decoder)}
         wanted = {f"{part}.{name}": shape for part, held in shapes.items() for name, shape in held.items()}
         files.check_arrays(arrays, wanted, decoder["dtype"])
         if not isinstance(facts["training"], dict):
-            raise ModelFileError("training is no mapping")
+            raise ModelFileError(f"training is {type(facts['training']).__name__}, dict is wanted")
         inner = {n.removeprefix("decoder."): value for n, value in arrays.items() if n.startswith("decoder.")}
-        made = {name: built(bridge, decoder["dtype"]) for name, bridge in bridges.items()}
-        first: Any = next(iter(made.values()), None)
-        model = cls(
-            built(encoder, decoder["dtype"]),
-            files.model_from(inner, decoder),
-            bridge=None if first is None else first.cell,
-            start=facts["start"],
-            end=facts["end"],
-        )
-        model._bridges = {name: bridge for name, bridge in made.items() if isinstance(bridge, RNN)}
-        model.update(arrays)
-        model.training = facts["training"]
-        return model
+        made = cls.__new__(cls)
+        made._join(built(encoder, decoder["dtype"]), files.model_from(inner, decoder), facts["start"], facts["end"])
+        made._take({name: built(bridge, decoder["dtype"]) for name, bridge in bridges.items()})
+        made.update(arrays)
+        made.training = facts["training"]
+        return made
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _join(self, encoder: Layer, decoder: Model, start: int | None, end: int | None) -> None:
+        self.encoder, self.decoder, self.name = encoder, decoder, f"EncoderDecoder({encoder.name}, {decoder.rnn.name})"
+        size, whose = decoder.word_dim, " of the decoder"
+        self.start = checked_token("EncoderDecoder: start", start, size, whose)
+        self.end = checked_token("EncoderDecoder: end", end, size, whose)
+        self.training: dict[str, Any] = {}
+        self._check_parts()
+
+    def _take(self, bridges: Mapping[str, Any]) -> None:
+        """Take a bridge for each state of the decoder, in the states' order; or none, where its states are the encoder's."""
+        if not bridges:
+            self._check_states()
+        self._bridges: dict[str, RNN] = {}
+        shapes = row_shapes(self.decoder.rnn._zero_states(0)) if bridges else {}
+        if set(bridges) != set(shapes):
+            raise SettingError(f"EncoderDecoder: the decoder has the states {_told(shapes)}; each wants a bridge")
+        for name, shape in shapes.items():
+            bridge, (width,) = bridges[name], self.encoder.output_shape
+            maps = isinstance(bridge, RNN) and not bridge.cell.states
+            if not maps or (bridge.input_shape, bridge.output_shape) != ((width,), shape):
+                raise SettingError(f"EncoderDecoder: the bridge {bridge.name} does not map ({width}) to {written(shape)}")
+            self._bridges[name] = bridge
 
     def _parts(self) -> dict[str, Layer | Model]:
         bridges = {f"bridge.{name}": bridge for name, bridge in self._bridges.items()}
@@ -266,7 +274,7 @@ class EncoderDecoder:
             raise SettingError("EncoderDecoder: start and end are tokens; this decoder reads features")
 
     def _check_states(self) -> None:
-        theirs, ours = (row_shapes(layer._zero_states(1)) for layer in (self.encoder, self.decoder.rnn))
+        theirs, ours = (row_shapes(layer._zero_states(0)) for layer in (self.encoder, self.decoder.rnn))
         if theirs != ours:
             raise SettingError(
                 f"EncoderDecoder: the encoder's state ({_told(theirs)}) is not of the decoder's form ({_told(ours)}); "
@@ -277,14 +285,12 @@ class EncoderDecoder:
         """A bridge for each state of the decoder."""
         made, width = {}, int(self.encoder.output_shape[0])
         self.encoder._turned()  # which says where directions have no last step of their own
-        for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(1)).items()):
+        for position, (name, shape) in enumerate(row_shapes(self.decoder.rnn._zero_states(0)).items()):
             if len(shape) != 1 or len(self.encoder.output_shape) != 1:
                 raise SettingError(f"EncoderDecoder: the state {name} is {written(shape)}; a bridge makes vectors")
             asked = {"input": width, "hidden": int(shape[0])}
             sizes: dict[str, Any] = {size: value for size, value in asked.items() if size in bridge.sizes}
             made[name] = RNN(bridge, dtype=self.encoder.dtype.name, seed=seed + position, **sizes)
-            if made[name].cell.states or made[name].output_shape != shape or made[name].input_shape != (width,):
-                raise SettingError(f"EncoderDecoder: the bridge {bridge.name} does not map ({width}) to {written(shape)}")
         return made
 
     def _first_state(self, y: Array, last: State, lengths: Any) -> tuple[State, dict[str, Record]]:

@@ -1,13 +1,14 @@
 """Opening a model file: from arrays and facts back to a model."""
 
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from elman.describe import built, declared
+from elman.checks import DTYPES
+from elman.describe import built, declared, read_graph
 from elman.errors import ElmanError, ModelFileError
 from elman.gates import Array
-from elman.graph import Graph
 from elman.io import safetensors
 from elman.model import FORMAT, VERSION, Model
 from elman.replay import from_graph
@@ -15,6 +16,9 @@ from elman.shapes import Shape, written
 from elman.text import Vocabulary
 
 Opened = TypeVar("Opened")
+
+WRONG = (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError, MemoryError)
+"""What data that are not as they should be may come to, beside the errors of the library."""
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -30,29 +34,36 @@ def opened(
 ) -> Opened:
     """What a file of a format holds, built from its arrays and facts. Raises `ModelFileError`, whatever is wrong."""
     arrays, facts = safetensors.read(path)
-    if facts.get("format") != form or facts.get("version") != version:
-        found = f"format {facts.get('format')!r} version {facts.get('version')!r}"
+    if not _of_format(facts, form, version):
+        found = f"format {reprlib.repr(facts.get('format'))} version {reprlib.repr(facts.get('version'))}"
         hint = "; elman.EncoderDecoder.load opens it" if facts.get("format") == "elman encoder-decoder" else ""
         raise ModelFileError(f"{path}: {found}; {form!r} version {version} is read{hint}")
     try:
         return build(arrays, facts)
     except KeyError as error:
         raise ModelFileError(f"{path}: this is not a whole model: {error} is missing") from error
-    except (ElmanError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())  # it may quote the file
-        raise ModelFileError(f"{path}: this is not a whole model: {reason}") from error
+    except (ElmanError, *WRONG) as error:
+        raise ModelFileError(f"{path}: this is not a whole model: {_one_line(str(error))}") from error
 
 
 def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
     """A model from its facts, with the parameters that a file holds."""
+    if not _of_format(facts, FORMAT, VERSION):  # those of a decoder inside are seen here first
+        raise ModelFileError(f"{_one_line(repr(facts.get('format')))} is no {FORMAT!r} version {VERSION}")
     check_arrays(arrays, model_parameters(facts), facts["dtype"])
     for fact, kind in (("training", dict), ("once", bool), ("tokens", bool)):
         if not isinstance(facts[fact], kind):
             raise ModelFileError(f"{fact} is {type(facts[fact]).__name__}, {kind.__name__} is wanted")
-    readout = Graph.from_json(facts["readout"])
+    readout = read_graph(facts["readout"])
+    cell, layers = from_graph(readout), built(facts["layers"], facts["dtype"])
+    [reads] = (readout.nodes[index].shape for index in readout.leaves("input").values())
+    if layers.output_shape != reads or readout.sizes.get("hidden") not in (None, *reads):  # it is made for what they give
+        raise ModelFileError(f"the layers give {written(layers.output_shape)}, the read-out reads {written(reads)}")
+    if len(layers.input_shape) != 1:
+        raise ModelFileError(f"the layers read {written(layers.input_shape)}, a vector is wanted")
     model = Model.from_layers(
-        built(facts["layers"], facts["dtype"]),
-        readout=from_graph(readout),
+        layers,
+        readout=cell,
         pool="last" if facts["once"] else None,
         tokens=facts["tokens"],
         vocabulary=None if facts["vocabulary"] is None else Vocabulary.from_json(facts["vocabulary"]),
@@ -66,13 +77,15 @@ def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
 
 def model_parameters(facts: Mapping[str, Any]) -> dict[str, Shape]:
     """The parameters that the equations in a file have, by name."""
-    layers, readout = declared(facts["layers"]), Graph.from_json(facts["readout"])
+    layers, readout = declared(facts["layers"]), read_graph(facts["readout"])
     read = {name: readout.nodes[index].shape for name, index in readout.leaves("parameter").items()}
     return layers | {f"readout.{name}" if name in layers else name: shape for name, shape in read.items()}
 
 
 def check_arrays(arrays: Mapping[str, Array], wanted: Mapping[str, Shape], dtype: Any) -> None:
     """Raises `ModelFileError` unless a file holds what its equations want: before anything is made of sizes it claims."""
+    if dtype not in DTYPES:
+        raise ModelFileError(f"dtype {dtype} is not supported; it is {' or '.join(DTYPES)}")
     found = {name: array.shape for name, array in arrays.items()}
     if dict(wanted) != found:
         raise ModelFileError(_difference(found, wanted))
@@ -90,3 +103,15 @@ def _difference(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:
         if found[name] != wanted[name]:
             return f"{name} is {written(found[name])}, its equations want {written(wanted[name])}"
     return ""
+
+
+def _of_format(facts: Mapping[str, Any], form: str, version: int) -> bool:
+    """Whether facts say that they are of a format and version."""
+    return facts.get("format") == form and type(facts.get("version")) is int and facts["version"] == version
+
+
+def _one_line(text: str, longest: int = 1000) -> str:
+    """A text that may quote a file, as part of a message: what does not print is written out."""
+    line = " ".join(text[: 4 * longest].split())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return line if len(line) <= longest else f"{line[:longest]} ..."

@@ -282,7 +282,7 @@ class Layer(ABC):
         if reset is not None:
             flags[RESET] = checked_reset(self.name, reset, size, steps)
         if truncate is not None:
-            cut = np.arange(steps) % checked_truncate(truncate) == 0
+            cut = np.arange(steps) % min(checked_truncate(truncate), steps + 1) == 0
             cut[:1] = False  # the first state is where the caller's own gradient goes on
             flags[CUT] = np.broadcast_to(cut[:, None], (steps, size))
         noise = None if seed is None else np.random.default_rng(checked_seed(seed))

@@ -123,6 +123,8 @@ class Model(Network, Generates):
         named = sizes if outputs is None else {**sizes, "output": outputs}
         reads = vocabulary is not None if tokens is None else tokens
         model._build(layers, readout, named, checked_seed(seed), bptt_truncate, reads, vocabulary, once=pool is not None)
+        if len(model.head.output_shape) != 1:
+            raise SettingError(f"Model: the read-out gives {written(model.head.output_shape)}; a vector is wanted")
         return model
 
     def _build(
@@ -202,7 +204,7 @@ class Model(Network, Generates):
             "layers": described(self.rnn),
             "readout": self.readout.graph.to_json(),
             "once": self.head.once,
-            "tokens": self.reads_tokens,
+            "tokens": bool(self.reads_tokens),
             "bptt_truncate": self.bptt_truncate,
             "dtype": self.rnn.dtype.name,
             "vocabulary": None if self.vocabulary is None else self.vocabulary.to_json(),

@@ -78,10 +78,10 @@ class Network(ABC):
         """Set parameters by name, all or none. Raises as `RNN.update` does."""
         if not isinstance(values, Mapping):
             self.rnn.update(values)  # which says what is wanted
-        before = self.rnn.parameters
-        unknown = [n for n in values if n not in self.parameters]
+        before, known = self.rnn.parameters, self.parameters
+        unknown = [n for n in values if n not in known]
         if unknown:
-            raise SettingError(f"Model: there is no parameter {unknown[0]!r}; parameters are {', '.join(self.parameters)}")
+            raise SettingError(f"Model: there is no parameter {unknown[0]!r}; parameters are {', '.join(known)}")
         self.rnn.update({n: v for n, v in values.items() if n in before})
         try:
             self.readout.update({self._read_parameters[n]: v for n, v in values.items() if n not in before})

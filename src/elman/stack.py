@@ -57,7 +57,11 @@ class _Parts(Layer):
         if unknown:
             names = ", ".join(self.parameters)
             raise SettingError(f"{self.name}: there is no parameter {unknown[0]!r}; parameters are {names}")
-        return {name: part._checked(_inside(values, name)) for name, part in self.parts.items()}
+        inside: dict[str, dict[str, Any]] = {name: {} for name in self.parts}
+        for name, value in values.items():
+            part_name, _, inner = name.partition(".")
+            inside[part_name][inner] = value
+        return {name: part._checked(inside[name]) for name, part in self.parts.items()}
 
     def _set(self, checked: dict[str, Any]) -> None:
         for name, part in self.parts.items():
