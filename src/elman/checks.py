@@ -126,7 +126,7 @@ def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
     if batch and not (found.min() >= 0 and found.max() <= steps):
         row = int(np.argmax((found < 0) | (found > steps)))
         raise DataError(f"{cell}: length {int(found[row])} of sequence {row} is outside 0 to {steps}, the number of steps")
-    return found
+    return found.astype(np.int64)  # a copy: a gradient reads them again
 
 
 def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
@@ -136,7 +136,7 @@ def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
         raise ShapeError(
             f"{cell}: reset is {reset.dtype} {written(reset.shape)}; truth values ({steps}) or ({batch}, {steps}) are wanted"
         )
-    return np.broadcast_to(reset if reset.ndim == 2 else reset[None], (batch, steps)).T
+    return np.array(np.broadcast_to(reset, (batch, steps)).T)  # a copy: a gradient reads it again
 
 
 def _first_bad(array: Array) -> str:
