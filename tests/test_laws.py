@@ -523,8 +523,6 @@ def test_the_problems_can_show_a_mistake():
         assert len(names & at_random) >= 0.6 * len(at_random)
 
 
-@pytest.mark.xfail(strict=True, reason="steps of the padding are computed, so equations without a value there give NaN")
-@pytest.mark.filterwarnings("ignore:.*encountered in")
 def test_the_padding_contributes_no_gradient_where_the_equations_have_no_value():
     @elman.cell
     def logarithm(x, h, *, w=elman.weight("hidden", "input"), u=elman.weight("hidden", "hidden")):

@@ -18,7 +18,7 @@ from elman.errors import CellError, SettingError
 from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
 from elman.passes import SIMPLIFY, differentiate, lower, schedule
-from elman.passes.carry import CUT, LIVE, RESET, with_lengths, with_reset, with_truncation
+from elman.passes.carry import CUT, RESET, with_reset, with_truncation
 from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
 from elman.passes.keep import keep
@@ -131,31 +131,15 @@ def test_tokens_are_one_hot_vectors(which):
 
 @every_graph
 def test_all_asked_at_once(which):
-    """Reset, truncation, lengths, tokens and values to keep, in the one graph that is run."""
+    """Reset, truncation, tokens and values to keep, in the one graph that is run."""
     graph = graph_of(which)
-    asked = lower(graph, carry=("lengths", "reset", "truncate"), tokens=True, keeping=graph.values)
-    leaves = random_leaves(asked) | {LIVE: 1.0, RESET: 0.0, CUT: 1.0}
+    asked = lower(graph, carry=("reset", "truncate"), tokens=True, keeping=graph.values)
+    leaves = random_leaves(asked) | {RESET: 0.0, CUT: 1.0}
     expected = results(keep(graph, graph.values), leaves | {"x": np.eye(SIZES["input"])[leaves["x"]]})
     assert_same(results(asked, leaves), expected)
 
 
 # ---------------------------------------------------------------- how the state is carried
-
-
-@every_graph
-def test_a_live_step_is_a_step(which):
-    graph = graph_of(which)
-    leaves = random_leaves(graph) | {LIVE: 1.0}
-    assert_same(results(with_lengths(graph), leaves), results(graph, leaves))
-
-
-@every_graph
-def test_a_dead_step_keeps_the_state_and_gives_0(which):
-    graph = graph_of(which)
-    leaves = random_leaves(graph) | {LIVE: 0.0}
-    found = results(with_lengths(graph), leaves)
-    for (role, name), value in found.items():
-        np.testing.assert_array_equal(value, leaves[name] if role == "state" else np.zeros_like(value))
 
 
 @pytest.mark.parametrize("flag", [0.0, 1.0])
@@ -175,17 +159,9 @@ def test_truncation_changes_no_value(which, flag):
     assert_same(results(with_truncation(graph), leaves | {CUT: flag}), results(graph, leaves))
 
 
-@every_cell
-def test_past_the_end_a_reset_does_not_touch_the_state(name):
-    graph = lower(graph_of(name), carry=("lengths", "reset"))
-    leaves = random_leaves(graph) | {LIVE: 0.0, RESET: 1.0}
-    for state_name in graph.leaves("state"):
-        np.testing.assert_array_equal(results(graph, leaves)["state", state_name], leaves[state_name])
-
-
-@pytest.mark.parametrize("carry", [names for n in range(4) for names in combinations(("reset", "truncate", "lengths"), n)])
+@pytest.mark.parametrize("carry", [names for n in range(3) for names in combinations(("reset", "truncate"), n)])
 def test_only_the_flags_asked_for_are_inputs(carry):
-    names = {"lengths": LIVE, "reset": RESET, "truncate": CUT}
+    names = {"reset": RESET, "truncate": CUT}
     assert set(lower(graph_of("gru"), carry=carry).leaves("input")) == {"x"} | {names[rule] for rule in carry}
 
 
@@ -193,7 +169,6 @@ def test_carry_rules_do_nothing_to_a_map():
     graph = cells.readout.graph(hidden=4, output=3)
     for rewrite in (with_reset, with_truncation):
         assert gates(rewrite(graph)) == gates(graph)
-    assert gates(with_lengths(graph)).count("where") == 1
 
 
 # ---------------------------------------------------------------- differentiate
@@ -241,10 +216,10 @@ def test_differentiate(which):
     check_one_step(lower(graph_of(which)), {})
 
 
-@pytest.mark.parametrize("flags", [{LIVE: 1.0, RESET: 0.0}, {LIVE: 1.0, RESET: 1.0}, {LIVE: 0.0, RESET: 0.0}])
+@pytest.mark.parametrize("flag", [0.0, 1.0])
 @pytest.mark.parametrize("which", [*FOUR, *range(10)])
-def test_differentiate_with_lengths_and_reset(which, flags):
-    check_one_step(lower(graph_of(which), carry=("lengths", "reset")), flags)
+def test_differentiate_with_reset(which, flag):
+    check_one_step(lower(graph_of(which), carry=("reset",)), {RESET: flag})
 
 
 @every_cell

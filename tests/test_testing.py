@@ -16,11 +16,12 @@ from elman.gates import GATES
 from elman.graph import Builder, Graph
 from elman.nodes import LEAVES
 from elman.passes import CARRY, SIMPLIFY, lower
-from elman.passes.carry import RESET, with_lengths, with_reset
+from elman.passes.carry import RESET, with_reset
 from elman.passes.dead import without_dead
 from elman.passes.tokens import tokenise
 from elman.program import program
 from elman.rnn import RNN
+from elman.targets import Outcome
 from elman.targets.numpy import NumpyProgram
 from elman.targets.numpy_words import TOTALS, WORDS, Word
 from elman.testing import check_gradient, random_cell
@@ -351,27 +352,51 @@ def test_a_wrong_pass_is_noticed(mistakes, wrong):
     refused(cells.elman if wrong is lose_a_term else cells.lstm, "target against interpreter")
 
 
-def states_run_on(graph: Graph) -> Graph:
-    right, after = with_lengths(graph), graph.named("state")
-    return replace(right, results=tuple(replace(r, node=after[r.name]) if r.role == "state" else r for r in right.results))
+def states_run_on(right: Outcome, full: Outcome, inputs) -> Outcome:
+    return replace(right, states=full.states)
 
 
-def outputs_run_on(graph: Graph) -> Graph:
-    right, after = with_lengths(graph), graph.named("output")
-    return replace(right, results=tuple(replace(r, node=after[r.name]) if r.role == "output" else r for r in right.results))
+def outputs_run_on(right: Outcome, full: Outcome, inputs) -> Outcome:
+    return replace(right, outputs=full.outputs)
 
 
-@pytest.mark.parametrize("wrong", [states_run_on, outputs_run_on])
+def all_runs_on(right: Outcome, full: Outcome, inputs) -> Outcome:
+    return full
+
+
+def padding_resets(right: Outcome, full: Outcome, inputs) -> Outcome:
+    """A reset past the end, which random resets always have, reaches the state that is returned."""
+    anew = inputs[RESET].any(0) if RESET in inputs else np.zeros(1, dtype=bool)
+    return replace(right, states={n: np.where(anew[:, None], 0.0, state) for n, state in right.states.items()})
+
+
+def unsorted(right: Outcome, full: Outcome, inputs) -> Outcome:
+    """States come back in another order than they went in."""
+    return replace(right, states={n: state[::-1] for n, state in right.states.items()})
+
+
+@pytest.mark.parametrize("wrong", [states_run_on, outputs_run_on, all_runs_on, padding_resets, unsorted])
 @every_cell
 def test_wrong_lengths_are_noticed(mistakes, name, wrong):
-    mistakes.setitem(CARRY, "lengths", wrong)
+    run = NumpyProgram.run
+
+    def mistaken(self, prepared, inputs, states, *, lengths=None, **way):
+        right = run(self, prepared, inputs, states, lengths=lengths, **way)
+        return right if lengths is None else wrong(right, run(self, prepared, inputs, states, **way), inputs)
+
+    mistakes.setattr(NumpyProgram, "run", mistaken)
     refused(getattr(cells, name), "padded batch")
 
 
-def test_a_reset_past_the_end_is_noticed(mistakes):
-    """Lengths inside of resets: then padding resets the state that is returned."""
-    mistakes.setattr("elman.passes.CARRY", {"lengths": with_lengths, "reset": with_reset})
-    refused(cells.gru, "padded batch")
+def test_sums_over_the_padding_are_noticed(mistakes):
+    run = NumpyProgram.run
+
+    def mistaken(self, prepared, inputs, states, *, lengths=None, **way):
+        right = run(self, prepared, inputs, states, lengths=lengths, **way)
+        return replace(right, sums=run(self, prepared, inputs, states, **way).sums)
+
+    mistakes.setattr(NumpyProgram, "run", mistaken)
+    refused(cells.gru, "gradients")
 
 
 def test_a_reset_that_does_nothing_is_noticed(mistakes):

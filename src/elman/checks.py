@@ -86,8 +86,13 @@ def checked_parameters(
     return checked
 
 
-def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, bool, int | None]:
-    """An input as `[B, T, ...]`, whether it is tokens, and its batch (None for one sequence)."""
+def checked_sequence(
+    cell: str, x: Any, shape: Shape, dtype: np.dtype[Any], lengths: Any = None
+) -> tuple[Array, bool, int | None]:
+    """An input as `[B, T, ...]`, whether it is tokens, and its batch (None for one sequence).
+
+    What stands past a length may be anything: it is not read.
+    """
     try:
         x, size = np.asarray(x), int(shape[0]) if shape else 1
     except ValueError:
@@ -96,7 +101,7 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
         if x.ndim not in (1, 2):
             raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")
         _check_batch(cell, x, x.ndim == 2)
-        check_tokens(cell, x, size)
+        check_tokens(cell, x, size, lengths)
         return (x[None] if x.ndim == 1 else x), True, None if x.ndim == 1 else x.shape[0]
     if x.dtype.kind != "f":
         raise DataError(f"{cell}: the input holds {x.dtype}; floats are features, integers are tokens")
@@ -106,8 +111,11 @@ def checked_sequence(cell: str, x: Any, shape: Shape, dtype: np.dtype[Any]) -> t
     _check_batch(cell, x, x.ndim == 3)
     with np.errstate(over="ignore"):
         cast = x.astype(dtype, copy=False)
-    if not np.isfinite(cast).all():
-        raise DataError(f"{cell}: the input holds NaN or infinity (first at {_first_bad(cast)}, as {dtype})")
+    bad = ~np.isfinite(cast)
+    if bad.any() and (bad := bad.any(-1) & _read(bad.shape[:-1], lengths)).any():
+        at = np.argwhere(~np.isfinite(cast) & bad[..., None])[0]
+        place = tuple(int(i) for i in at)
+        raise DataError(f"{cell}: the input holds NaN or infinity (first at {place}, as {dtype})")
     return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
 
 
@@ -116,8 +124,11 @@ def _check_batch(cell: str, x: Array, batched: bool) -> None:
         raise ShapeError(f"{cell}: the batch is empty, {written(x.shape)}; at least one sequence is wanted")
 
 
-def checked_tokens(owner: str, tokens: Any, size: int | None) -> Array:
-    """Tokens `[T]` or `[B, T]` of a model, below `size` (any). Raises `DataError` for none, `ShapeError`, `TokenError`."""
+def checked_tokens(owner: str, tokens: Any, size: int | None, lengths: Any = None) -> Array:
+    """Tokens `[T]` or `[B, T]` of a model, below `size` (any) within the lengths.
+
+    Raises `DataError` for none, `ShapeError`, `TokenError`.
+    """
     try:
         array: Array = np.asarray(tokens)
     except ValueError:
@@ -127,7 +138,7 @@ def checked_tokens(owner: str, tokens: Any, size: int | None) -> Array:
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
         raise ShapeError(f"{owner}: tokens are {array.dtype} {written(array.shape)}; integers [T] or [B, T] are wanted")
     if size is not None:
-        check_tokens(owner, array, size)
+        check_tokens(owner, array, size, lengths)
     return array
 
 
@@ -190,10 +201,21 @@ def checked_targets(
     return found
 
 
-def check_tokens(owner: str, tokens: Array, size: int) -> None:
-    """Raises `TokenError` that says which token, where, and the range."""
+def _read(axes: Shape, lengths: Any) -> Array:
+    """Which steps `[T]` or `[B, T]` are read: those within the lengths, where these are lengths at all."""
+    found: Array = np.asarray(lengths)
+    if found.dtype.kind not in "iu" or found.shape != axes[:-1]:
+        return np.ones(axes, bool)
+    return np.arange(axes[-1]) < found[..., None]
+
+
+def check_tokens(owner: str, tokens: Array, size: int, lengths: Any = None) -> None:
+    """Raises `TokenError` that says which token within the lengths, where, and the range."""
     if tokens.size and (int(tokens.min()) < 0 or int(tokens.max()) >= size):
-        where = tuple(int(i) for i in np.argwhere((tokens < 0) | (tokens >= size))[0])
+        wrong = ((tokens < 0) | (tokens >= size)) & _read(tokens.shape, lengths)
+        if not wrong.any():
+            return
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = f"position {where[-1]}" + (f" of sequence {where[0]}" if len(where) > 1 else "")
         raise TokenError(
             f"{owner}: token {int(tokens[where])} at {place} is outside the vocabulary of {size}, 0 to {size - 1}"
@@ -209,7 +231,7 @@ def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
     if batch and not (found.min() >= 0 and found.max() <= steps):
         row = int(np.argmax((found < 0) | (found > steps)))
         raise DataError(f"{cell}: length {int(found[row])} of sequence {row} is outside 0 to {steps}, the number of steps")
-    return found
+    return found.astype(np.int64)  # a copy: a gradient reads them again
 
 
 def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
@@ -219,7 +241,7 @@ def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
         raise ShapeError(
             f"{cell}: reset is {reset.dtype} {written(reset.shape)}; truth values ({steps}) or ({batch}, {steps}) are wanted"
         )
-    return np.broadcast_to(reset if reset.ndim == 2 else reset[None], (batch, steps)).T
+    return np.array(np.broadcast_to(reset, (batch, steps)).T)  # a copy: a gradient reads it again
 
 
 def _first_bad(array: Array) -> str:

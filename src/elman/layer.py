@@ -15,7 +15,7 @@ import numpy as np
 from elman.checks import checked_lengths, checked_reset, checked_seed, checked_sequence, checked_truncate
 from elman.errors import SettingError, ShapeError
 from elman.gates import Array
-from elman.passes.carry import CUT, LIVE, RESET
+from elman.passes.carry import CUT, RESET
 from elman.shapes import Shape, written
 from elman.states import State
 from elman.streams import Stream, Streams
@@ -27,18 +27,45 @@ Back = Callable[[Array, Tree], tuple[dict[str, Array], Array | None, Tree]]
 
 @dataclass(frozen=True)
 class Flow:
-    """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and truth values `[T, B]` by flag.
+    """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and how it is read.
 
-    `turned_reset` holds the resets of the other direction where this one reads against it.
+    `reset` `[T, B]` tells before which steps something new begins, whichever way it is read; with `backwards` that is from
+    the last step to the first, each example from its last.
     """
 
     x: Array
     tokens: bool
-    flags: Mapping[str, Array]
     lengths: Array | None = None
+    reset: Array | None = None
+    truncate: int | None = None
     gradient: bool = False
     noise: np.random.Generator | None = None
-    turned_reset: Array | None = None
+    backwards: bool = False
+
+    def flags(self) -> dict[str, Array]:
+        """Truth values `[T, B]` by the name of an input: what a reset or a cut means to the direction of this reading."""
+        found = {}
+        if self.reset is not None:
+            found[RESET] = self._parted(self.reset) if self.backwards else self.reset
+        if self.truncate is not None:
+            found[CUT] = self._cut(self.truncate)
+        return found
+
+    def _parted(self, reset: Array) -> Array:
+        """Resets read backwards: before step t a reset parts t - 1 from t, so it comes before t - 1."""
+        parted = np.zeros_like(reset)
+        parted[:-1] = reset[1:]
+        if self.lengths is not None:  # nothing is parted from the padding
+            parted &= np.arange(1, len(reset) + 1)[:, None] < self.lengths
+        return parted
+
+    def _cut(self, every: int) -> Array:
+        """Cuts before every so many steps as they are read; the first state is where the caller's own gradient goes on."""
+        read = np.arange(len(self.x))[:, None]
+        if self.backwards:
+            read = (len(self.x) if self.lengths is None else self.lengths) - 1 - read
+        every = min(every, len(self.x) + 1)
+        return np.broadcast_to((read % every == 0) & (read != 0), self.x.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -273,22 +300,18 @@ class Layer(ABC):
         gradient: bool = False,
         seed: int | None = None,
     ) -> tuple[Flow, Tree | None, int | None]:
-        x, tokens, batch = checked_sequence(self.name, x, self.input_shape, self.dtype)
+        x, tokens, batch = checked_sequence(self.name, x, self.input_shape, self.dtype, lengths)
         size, steps = x.shape[:2]
-        flags: dict[str, Array] = {}
-        if lengths is not None:
-            lengths = checked_lengths(self.name, lengths, size, steps)
-            flags[LIVE] = np.arange(steps)[:, None] < lengths
-        if reset is not None:
-            flags[RESET] = checked_reset(self.name, reset, size, steps)
-        if truncate is not None:
-            cut = np.arange(steps) % min(checked_truncate(truncate), steps + 1) == 0
-            cut[:1] = False  # the first state is where the caller's own gradient goes on
-            flags[CUT] = np.broadcast_to(cut[:, None], (steps, size))
-        noise = None if seed is None else np.random.default_rng(checked_seed(seed))
-        if gradient:  # it is read again, by when the caller may have changed it
-            x = np.array(x)
-        flow = Flow(x.swapaxes(0, 1), tokens, flags, lengths, gradient, noise)
+        flow = Flow(
+            # A gradient reads the input again, by when the caller may have changed it.
+            (np.array(x) if gradient else x).swapaxes(0, 1),
+            tokens,
+            lengths=None if lengths is None else checked_lengths(self.name, lengths, size, steps),
+            reset=None if reset is None else checked_reset(self.name, reset, size, steps),
+            truncate=None if truncate is None else checked_truncate(truncate),
+            gradient=gradient,
+            noise=None if seed is None else np.random.default_rng(checked_seed(seed)),
+        )
         return flow, self._state_in(state, batch), batch
 
 

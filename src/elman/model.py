@@ -211,14 +211,14 @@ class Model(Network, Generates):
             "training": self.training,
         }
 
-    def _input(self, x: Any) -> Array:
+    def _input(self, x: Any, lengths: Any = None) -> Array:
         if not self.reads_tokens:
             return checked_features("Model", x, self.word_dim, self.rnn.dtype)
         if isinstance(x, str):
             if self.vocabulary is None:
                 raise DataError("Model: this model has no vocabulary, so text has no tokens; give integers")
             x = self.vocabulary.encode(x)
-        return checked_tokens("Model", x, self.word_dim)
+        return checked_tokens("Model", x, self.word_dim, lengths)
 
     # --- running in a stream, and on from a prompt --------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class Model(Network, Generates):
         return None if self.head.once else self.head.output_shape
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
-        flow, states, batch = self.rnn._inward(self._input(x), state, lengths, None)
+        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, None)
         passed = self.rnn._pass(flow, states)
         output = self.head.each_step(passed.y, flow.lengths)  # of a model that reads once: as if the sequence ended there
         return outward(output, batch), self.rnn._state_out(passed.states, batch)

@@ -174,7 +174,7 @@ class Network(ABC):
         truncate: int | None,
         dropout_seed: int | None = None,
     ) -> Scored:
-        x = self._input(x)
+        x = self._input(x, lengths)
         record = self.rnn.record(x, state, lengths, reset, truncate=truncate, dropout_seed=dropout_seed)
         batch, lengths = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
@@ -190,7 +190,7 @@ class Network(ABC):
     def _propagate(
         self, x: Any, state: Any, lengths: Any, reset: Any, keep: tuple[str, ...] = ()
     ) -> tuple[Propagation, dict[str, Array]]:
-        flow, states, batch = self.rnn._inward(self._input(x), state, lengths, reset)
+        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, reset)
         passed = self.rnn._pass(flow, states, tuple(n for n in keep if n not in self._read_values))
         read = {self._read_values[n]: n for n in keep if n in self._read_values}
         found = self.head.forward(passed.y, flow.lengths, tuple(read))
@@ -203,7 +203,7 @@ class Network(ABC):
 
     def _losses(self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any) -> tuple[Array, Array, State]:
         """Losses `[T, B]`, which of them count, and the last state."""
-        x = self._input(x)
+        x = self._input(x, lengths)
         flow, states, batch = self.rnn._inward(x, state, lengths, reset)
         passed = self.rnn._pass(flow, states)
         wanted = self._targets(targets, x, passed.y, batch, flow.lengths)
@@ -238,7 +238,7 @@ class Network(ABC):
         return held[None] > 0 if self.head.once else np.arange(steps)[:, None] < held
 
     @abstractmethod
-    def _input(self, x: Any) -> Array:
+    def _input(self, x: Any, lengths: Any = None) -> Array:
         """What the caller gave as tokens or features, checked."""
 
 

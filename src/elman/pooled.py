@@ -10,7 +10,6 @@ from elman import cells
 from elman.errors import SettingError
 from elman.gates import Array
 from elman.layer import Flow, Layer, Passed
-from elman.passes.carry import CUT
 from elman.rnn import RNN
 from elman.shapes import written
 from elman.states import State
@@ -96,8 +95,7 @@ class Pooled(Layer):
         given = self._initial(flow.x.shape[1]) if states is None else states
         inner = None if states is None else {name: value for name, value in given.items() if name != POOL}
         below = self.layer._pass(flow, inner, keep)
-        flags = {name: flag for name, flag in flow.flags.items() if name != CUT}
-        above = self._pool._pass(replace(flow, x=below.y, tokens=False, flags=flags), given[POOL])
+        above = self._pool._pass(replace(flow, x=below.y, tokens=False, truncate=None), given[POOL])
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
             assert above.back is not None, "a gradient was asked for"

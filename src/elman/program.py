@@ -11,12 +11,9 @@ from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.passes import Plan, differentiate, lower, schedule
-from elman.passes.carry import CUT, LIVE, RESET
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.shapes import written
 from elman.targets import Executable, Outcome, Prepared, target
-
-FLAGS = {"lengths": LIVE, "reset": RESET, "truncate": CUT}
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Run:
-    """A forward run that can be differentiated: what it gave, and the values that the backward direction needs."""
+    """A forward run that can be differentiated: what it gave, the values that its gradient needs, and how it went."""
 
     outcome: Outcome
     kept: Mapping[str, Array] = field(repr=False)
+    lengths: Array | None = None
+    backwards: bool = False
 
 
 class Program:
@@ -64,12 +63,18 @@ class Program:
         return self._forward.prepare(parameters, lasting=lasting)
 
     def forward(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, lengths: Any = None
+        self,
+        prepared: Prepared,
+        inputs: Mapping[str, Array],
+        states: Mapping[str, Array],
+        *,
+        lengths: Array | None = None,
+        backwards: bool = False,
     ) -> Run:
-        """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`."""
-        outcome = self._forward.run(prepared, inputs, states)
+        """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`; `lengths` `[B]` and `backwards` as in a target."""
+        outcome = self._forward.run(prepared, inputs, states, lengths=lengths, backwards=backwards)
         kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}
-        return Run(outcome, kept)
+        return Run(outcome, kept, lengths, backwards)
 
     def backward(
         self,
@@ -85,7 +90,8 @@ class Program:
         assert self._backward is not None, "this program was made without a gradient"
         inputs = dict(run.kept) | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
         last = {GRADIENT + n: np.zeros_like(s) if d_states is None else d_states[n] for n, s in run.outcome.states.items()}
-        outcome = self._backward.run(self._backward.prepare(parameters), inputs, last, backwards=True)
+        way: dict[str, Any] = {"lengths": run.lengths, "backwards": not run.backwards}
+        outcome = self._backward.run(self._backward.prepare(parameters), inputs, last, **way)
         zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in outcome.sums}
         return Outcome(outcome.outputs, outcome.states, {name: (outcome.sums | zeros)[name] for name in parameters})
 

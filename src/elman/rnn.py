@@ -11,7 +11,7 @@ from elman.gates import Array
 from elman.graph import Graph
 from elman.layer import Flow, Layer, Passed
 from elman.passes import Plan
-from elman.passes.carry import MASK, RESET, initial_name
+from elman.passes.carry import CUT, MASK, RESET, initial_name
 from elman.program import Asked, Program, Run, program, random_parameters
 from elman.shapes import Shape
 from elman.states import State, checked_state
@@ -19,7 +19,7 @@ from elman.targets import Prepared
 from elman.trace import Cell
 from elman.trees import Tree
 
-CARRY = {"step_is_live": "lengths", "step_is_reset": "reset", "step_is_cut": "truncate"}
+CARRY = {RESET: "reset", CUT: "truncate"}
 """From the flags of a flow to the rules for carrying the state."""
 
 
@@ -102,9 +102,9 @@ class RNN(Layer):
     # --- a part of a layer --------------------------------------------------------------------------------------------
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
-        inputs = {self._input: flow.x, **flow.flags}
-        carry = {CARRY[flag] for flag in flow.flags}
-        if RESET in flow.flags and self.learn_initial:
+        flags = flow.flags()
+        inputs, carry = {self._input: flow.x, **flags}, {CARRY[flag] for flag in flags}
+        if RESET in flags and self.learn_initial:
             carry = carry - {"reset"} | {"learnt reset"}
         if self.recurrent_dropout and flow.noise is not None:
             carry.add("dropout")
@@ -113,7 +113,8 @@ class RNN(Layer):
         inputs |= self._masks(compiled, flow)
         parameters = self._parameters
         prepared = compiled.prepare(parameters) if flow.gradient else self._prepare(asked, compiled)
-        run = compiled.forward(prepared, inputs, self._initial(flow.x.shape[1]) if states is None else states)
+        first = self._initial(flow.x.shape[1]) if states is None else states
+        run = compiled.forward(prepared, inputs, first, lengths=flow.lengths, backwards=flow.backwards)
         outputs = run.outcome.outputs
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:

@@ -14,7 +14,6 @@ from elman.checks import checked_share
 from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.layer import Back, Flow, Layer, Passed
-from elman.passes.carry import LIVE, RESET
 from elman.states import State
 from elman.trees import Tree
 
@@ -185,7 +184,8 @@ class Stack(_Parts):
 class Backwards(_Parts):
     """A layer that reads from the last step to the first; its output stands in the order of the input.
 
-    It reverses within the length: padding is not read. Where a reset begins a sequence anew, the direction ends one there.
+    With lengths it begins at the last step of each sequence: padding is not read. Where a reset begins a sequence anew, the
+    direction ends one there.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -201,20 +201,16 @@ class Backwards(_Parts):
         return ~self.layer._turned()
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
-        turn = _turner(flow)
-        reset = flow.flags.get(RESET)
-        turned = {} if reset is None else {RESET: _turned_resets(flow, turn)}
-        inner = replace(flow, x=turn(flow.x), flags={**flow.flags, **turned}, turned_reset=reset)
+        inner = replace(flow, backwards=not flow.backwards)
         passed = self.layer._pass(inner, None if states is None else states["layer"], _names(keep, "layer"))
-        values = {f"layer.{n}": turn(value) for n, value in passed.values.items()}
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
             assert passed.back is not None, "a gradient was asked for"
-            parameters, d_x, first = passed.back(turn(dy), d_states["layer"])
-            found = {f"layer.{n}": value for n, value in parameters.items()}
-            return found, None if d_x is None else turn(d_x), {"layer": first}
+            parameters, d_x, first = passed.back(dy, d_states["layer"])
+            return {f"layer.{n}": value for n, value in parameters.items()}, d_x, {"layer": first}
 
-        return Passed(turn(passed.y), {"layer": passed.states}, values, back if flow.gradient else None)
+        values = {f"layer.{n}": value for n, value in passed.values.items()}
+        return Passed(passed.y, {"layer": passed.states}, values, back if flow.gradient else None)
 
 
 MERGES = ("concatenate", "sum", "mean", "product")
@@ -334,25 +330,3 @@ def _described(given: Any) -> str:
     if isinstance(given, Mapping):
         return f"one with {', '.join(map(str, given)) or 'none'}"
     return f"{len(given)} parts" if isinstance(given, tuple | list) else f"of type {type(given).__name__}"
-
-
-def _turner(flow: Flow) -> Any:
-    """The function that reverses `[T, B, ...]` within the lengths; twice, it changes nothing."""
-    if flow.lengths is None:
-        return lambda value: value[::-1]
-    steps, batch = flow.x.shape[:2]
-    t = np.arange(steps)[:, None]
-    at = np.where(t < flow.lengths, flow.lengths - 1 - t, t)
-    return lambda value: value[at, np.arange(batch)]
-
-
-def _turned_resets(flow: Flow, turn: Any) -> Array:
-    """A reset before step t parts t-1 from t; read backwards it comes before t-1. Turned again, it is what it was."""
-    if flow.turned_reset is not None:
-        return flow.turned_reset
-    parted = np.roll(flow.flags[RESET], -1, axis=0)
-    parted[-1:] = False  # behind the last step nothing is parted
-    if flow.lengths is not None:
-        parted &= np.roll(flow.flags[LIVE], -1, axis=0)
-    turned: Array = turn(parted)
-    return turned

@@ -7,7 +7,7 @@ target emits. What is differentiated is the lowered forward graph, so the backwa
 from collections.abc import Callable, Iterable
 
 from elman.graph import Graph
-from elman.passes.carry import with_learnt_reset, with_lengths, with_recurrent_dropout, with_reset, with_truncation
+from elman.passes.carry import with_learnt_reset, with_recurrent_dropout, with_reset, with_truncation
 from elman.passes.dead import without_dead
 from elman.passes.differentiate import Gradient, differentiate
 from elman.passes.keep import keep
@@ -23,7 +23,6 @@ CARRY: dict[str, Pass] = {
     "reset": with_reset,
     "learnt reset": with_learnt_reset,
     "truncate": with_truncation,
-    "lengths": with_lengths,
 }
 """What may be asked about the state between steps; from the inside (nearest to the equations) outwards."""
 

@@ -1,4 +1,4 @@
-"""How the state is carried between steps, written into the equations: lengths, resets, truncation.
+"""How the state is carried between steps, written into the equations: resets, truncation, recurrent dropout.
 
 Because these are gates like any other, every target runs them and every gradient knows them.
 """
@@ -9,7 +9,7 @@ from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
 from elman.passes.dependence import dependence
 
-LIVE, RESET, CUT = "step_is_live", "step_is_reset", "step_is_cut"
+RESET, CUT = "step_is_reset", "step_is_cut"
 """Names of the inputs that these passes add: one truth value for every step and example."""
 
 MASK = "recurrent_mask_"
@@ -58,19 +58,6 @@ def with_recurrent_dropout(graph: Graph) -> Graph:
 def with_truncation(graph: Graph) -> Graph:
     """Let no gradient flow back through the state where a step is cut; values stay as they are."""
     return _before_step(graph, CUT, lambda b, flag, h: b.add("detach", (h, flag)))
-
-
-def with_lengths(graph: Graph) -> Graph:
-    """Past an example's length the state stays as it is and the outputs are 0."""
-    builder = Builder(graph.name, notes=graph.notes)
-    for node in graph.nodes:
-        builder.copy(node, node.inputs)
-    live, zero, states = builder.leaf("input", LIVE, ()), builder.constant(0.0), graph.leaves("state")
-    results = []
-    for result in graph.results:
-        otherwise = states[result.name] if result.role == "state" else zero
-        results.append(Result(result.name, result.role, builder.add("where", (live, result.node, otherwise))))
-    return builder.finish(results)
 
 
 def _before_step(graph: Graph, flag_name: str, change: Change) -> Graph:

@@ -128,6 +128,13 @@ class Plan:
         read = {i for phase in ("after", "finish") for i in self.needs(phase)}
         return sorted(leaves & (read | set(self.graph.named("output").values())))
 
+    @cached_property
+    def recurrent_matrices(self) -> list[int]:
+        """Matrices made of parameters that products of the loop meet at every step."""
+        nodes = self.graph.nodes
+        matrices = {nodes[i].inputs[0] for i in self.nodes("loop") if nodes[i].gate == "product"}
+        return sorted(i for i in matrices if self.shared[i] and nodes[i].gate != "constant")
+
     def multiplications(self, phase: str) -> int:
         """Multiplications of the matrix products of a phase, for one step of one example (or once, where shared)."""
         count = 0

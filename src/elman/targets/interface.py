@@ -10,10 +10,15 @@ from elman.passes import Plan
 
 @dataclass
 class Prepared:
-    """What is computed once for a set of parameters: by node, and for token inputs a table by vocabulary entry."""
+    """What is computed once for a set of parameters.
+
+    `shared`: values by node. `table`: for token inputs, values by vocabulary entry. `panels`: large matrices laid out for
+    few rows (None: not yet).
+    """
 
     shared: dict[int, Array]
     table: dict[int, Array] = field(default_factory=dict)
+    panels: list[Array] | None = None
 
 
 @dataclass
@@ -35,9 +40,19 @@ class Executable(Protocol):
         ...
 
     def run(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, backwards: bool = False
+        self,
+        prepared: Prepared,
+        inputs: Mapping[str, Array],
+        states: Mapping[str, Array],
+        *,
+        lengths: Array | None = None,
+        backwards: bool = False,
     ) -> Outcome:
-        """Run over inputs `[T, B, ...]` from states `[B, ...]`, from the last step to the first if `backwards`."""
+        """Run over inputs `[T, B, ...]` from states `[B, ...]`, from the last step to the first if `backwards`.
+
+        With `lengths` `[B]` an example takes part in the steps before its length only: past it outputs are 0, sums get
+        nothing, and its state is the one at the length (or, `backwards`, first meets the last of its steps).
+        """
         ...
 
 

@@ -35,7 +35,13 @@ class Interpreter:
         return Prepared({index: parameters[name] for name, index in self.graph.leaves("parameter").items()})
 
     def run(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, backwards: bool = False
+        self,
+        prepared: Prepared,
+        inputs: Mapping[str, Array],
+        states: Mapping[str, Array],
+        *,
+        lengths: Array | None = None,
+        backwards: bool = False,
     ) -> Outcome:
         """One step of one example after another."""
         steps, batch = next(iter(inputs.values())).shape[:2]
@@ -44,7 +50,7 @@ class Interpreter:
         outputs, states = self._zeros(graph.named("output"), (steps, batch)), {n: s.copy() for n, s in states.items()}
         sums = self._zeros(graph.named("sum"), ())
         for t in range(steps)[:: -1 if backwards else 1]:
-            for b in range(batch):
+            for b in (b for b in range(batch) if lengths is None or t < lengths[b]):
                 before = {n: s[b].copy() for n, s in states.items()}  # a value may be a state itself, which changes below
                 leaves = shared | {n: x[t, b] for n, x in inputs.items()} | before
                 values = interpret(graph, leaves, self.dtype)

@@ -4,7 +4,7 @@ Inside a phase every value has a leading axis of rows, the examples (in the loop
 after it); parameters have none. A vector operation therefore works on the last axis, whatever stands before it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +12,18 @@ import numpy as np
 
 from elman.gates import Array
 from elman.passes import Plan
+from elman.targets.few_rows import by_columns, panels_of
 from elman.targets.interface import Outcome, Prepared
-from elman.targets.numpy_source import Emitter
+from elman.targets.numpy_source import Emitter, large_matrices
+from elman.targets.rows import Carried, Chunk, Rows, rows_of
 
 CHUNK = 4096
 """Rows (steps times examples) of a chunk of time, where a row has up to 256 values: then a chunk is 4 MB of float32, the
 hoisted part is still in the second or third cache when the loop reads it, and memory does not grow with the length of the
 sequence. Wider rows (matrix states) make shorter chunks."""
+
+MANY = 64
+"""Rows of a chunk from which it pays to lay out the matrices of the loop for parameters that serve one run."""
 
 
 class NumpyProgram:
@@ -31,6 +36,7 @@ class NumpyProgram:
             for i, node in enumerate(self.graph.nodes)
             if node.gate == "constant" and node.shape
         }
+        self._large = large_matrices(plan)
         self.source = Emitter(plan, self.dtype).module()
         module: dict[str, Any] = {**self._constants}
         # The source holds nothing but words of this target, numbers, and names that the graph has checked to be names.
@@ -40,49 +46,55 @@ class NumpyProgram:
         }
 
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
-        """Run the phase of the parameters; for a token input and lasting parameters make the table too."""
+        """Run the phase of the parameters; for lasting ones make also what a single run makes only where it is long."""
         shared = {index: parameters[name] for name, index in self.graph.leaves("parameter").items()}
         with np.errstate(over="ignore"):
             self._call("prepare", shared)
             prepared = Prepared(shared)
-            if lasting and self._has_table:
-                prepared.table = self._table(prepared)
+            if lasting:
+                self._lay_out(prepared)
+                prepared.table = self._table(prepared) if self._has_table else {}
         return prepared
 
     def run(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: Mapping[str, Array], *, backwards: bool = False
+        self,
+        prepared: Prepared,
+        inputs: Mapping[str, Array],
+        states: Mapping[str, Array],
+        *,
+        lengths: Array | None = None,
+        backwards: bool = False,
     ) -> Outcome:
         """Run chunk after chunk of time."""
         steps, batch = next(iter(inputs.values())).shape[:2]
-        size = max(1, CHUNK * 256 // (max(self._width, 256) * max(batch, 1)))
-        starts = list(range(0, steps, size))
-        states = dict(states)
+        rows = rows_of(steps, batch, lengths)
+        carried = Carried({name: states[name] for name in self.graph.leaves("state")}, rows.order)
+        parts = rows.parts(CHUNK * 256 // max(self._width, 256))
         outputs: dict[str, Array] = {}
         totals: dict[int, Array] = {}
         with np.errstate(over="ignore"):  # exp(-x) = inf gives sigmoid its limit
-            for start in reversed(starts) if backwards else starts:
-                part = slice(start, min(start + size, steps))
-                rows = {name: x[part] for name, x in inputs.items()}
-                values = self._chunk(prepared, rows, states, backwards)
-                self._collect(outputs, values, part, steps, batch)
+            for part in reversed(parts) if backwards else parts:
+                chunk = rows.chunk(part)
+                values = self._chunk(prepared, inputs, chunk, carried, backwards)
+                self._collect(outputs, values, rows, chunk)
                 for index in self._totals:
                     totals[index] = totals[index] + values[index] if index in totals else values[index]
             sums = self._finish(prepared, totals)
         for name, index in self.graph.named("output").items():
             if name not in outputs:  # no step at all
-                outputs[name] = np.zeros((steps, batch, *self.graph.nodes[index].shape), self.dtype)
-        return Outcome(outputs, states, sums)
+                outputs[name] = rows.room(self.graph.nodes[index].shape, self.dtype)
+        return Outcome(outputs, carried.last(), sums)
 
     def _chunk(
-        self, prepared: Prepared, inputs: Mapping[str, Array], states: dict[str, Array], backwards: bool
+        self, prepared: Prepared, inputs: Mapping[str, Array], chunk: Chunk, carried: Carried, backwards: bool
     ) -> dict[int, Array]:
-        """All phases over one chunk; changes `states` to those after it; returns values by node, rows flat."""
-        steps, batch = next(iter(inputs.values())).shape[:2]
+        """All phases over the rows of one chunk; changes what is carried; returns values by node, rows flat."""
+        if prepared.panels is None and chunk.rows >= MANY:
+            self._lay_out(prepared)
         values = dict(prepared.shared)
         for index in self._brought:
-            name = self.graph.nodes[index].name
-            values[index] = inputs[name].reshape(steps * batch, *inputs[name].shape[2:])
-        if self._has_table and not prepared.table and steps * batch >= self._vocabulary:
+            values[index] = chunk.flat(inputs[self.graph.nodes[index].name])
+        if self._has_table and not prepared.table and chunk.rows >= self._vocabulary:
             prepared.table = self._table(prepared)
         if prepared.table:
             token = values[next(iter(self.graph.leaves("token").values()))]
@@ -90,40 +102,42 @@ class NumpyProgram:
         else:
             self._call("before", values)
         if self.plan.recurrent:
-            self._loop(values, states, (steps, batch), backwards)
+            self._loop(values, prepared.panels or [None] * len(self._large), chunk, carried, backwards)
         self._call("after", values)
         return values
 
-    def _loop(self, values: dict[int, Array], states: dict[str, Array], axes: tuple[int, int], backwards: bool) -> None:
-        leaves = self.graph.leaves("state")
-        arguments = []
-        for index in self.plan.needs("loop"):
-            if self.graph.nodes[index].gate != "state":
+    def _loop(
+        self, values: dict[int, Array], panels: Sequence[Array | None], chunk: Chunk, carried: Carried, backwards: bool
+    ) -> None:
+        """The loop over each segment of the chunk, on views of its rows."""
+        for index in self._made:
+            values[index] = np.empty((chunk.rows, *self.graph.nodes[index].shape), self.dtype)
+        for rows, steps, examples in reversed(chunk.segments) if backwards else chunk.segments:
+            arrays = []
+            for index, shared in self._looped:
                 value = values[index]
-                arguments.append(value if self.plan.shared[index] else value.reshape(*axes, *value.shape[1:]))
-        order = range(axes[0])[:: -1 if backwards else 1]
-        kept, last = self._phase["loop"](order, *arguments, *(states[name] for name in leaves))
-        for index, value in zip((*self.plan.gives("loop"), *self.plan.kept_states), kept, strict=True):
-            values[index] = value.reshape(axes[0] * axes[1], *value.shape[2:])
-        states.update(zip(leaves, last, strict=True))
+                arrays.append(value if shared else value[rows].reshape(steps, examples, *value.shape[1:]))
+            states = carried.first(examples)
+            last = self._phase["loop"](range(steps)[:: -1 if backwards else 1], *arrays, *panels, *states.values())
+            carried.now = dict(zip(states, last, strict=True))
 
     def _call(self, phase: str, values: dict[int, Array]) -> None:
         if phase in self._phase:
             given = self._phase[phase](*(values[index] for index in self.plan.needs(phase)))
             values.update(zip(self.plan.gives(phase), given, strict=True))
 
-    def _collect(self, outputs: dict[str, Array], values: dict[int, Array], part: slice, steps: int, batch: int) -> None:
+    def _collect(self, outputs: dict[str, Array], values: dict[int, Array], rows: Rows, chunk: Chunk) -> None:
+        """Lay the rows of a chunk into the outputs, which are 0 wherever no row is."""
+        whole = chunk.axes == rows.axes
         for name, index in self.graph.named("output").items():
-            shape = self.graph.nodes[index].shape
-            value = self._constant(index) if self.graph.nodes[index].gate == "constant" else values[index]
-            if not self.plan.shared[index]:
-                value = value.reshape(part.stop - part.start, batch, *shape)
-            if part.stop - part.start == steps and not self.plan.shared[index] and self._is_fresh(value, values):
-                outputs[name] = value
+            node = self.graph.nodes[index]
+            value = self._constant(index) if node.gate == "constant" else values[index]
+            if whole and not self.plan.shared[index] and self._is_fresh(value, values):
+                outputs[name] = value.reshape(*rows.axes, *node.shape)
                 continue
             if name not in outputs:
-                outputs[name] = np.empty((steps, batch, *shape), self.dtype)
-            outputs[name][part] = value
+                outputs[name] = rows.room(node.shape, self.dtype)
+            chunk.lay(value, outputs[name])
 
     def _is_fresh(self, value: Array, values: dict[int, Array]) -> bool:
         """Whether an array is the caller's to keep: no view of an input, nor one number seen many times."""
@@ -146,6 +160,17 @@ class NumpyProgram:
         return sum(int(np.prod(self.graph.nodes[i].shape)) for i in crossing if not self.plan.shared[i])
 
     @cached_property
+    def _made(self) -> tuple[int, ...]:
+        """What the loop writes for every row."""
+        return (*self.plan.gives("loop"), *self.plan.kept_states)
+
+    @cached_property
+    def _looped(self) -> list[tuple[int, bool]]:
+        """What the loop is given besides the states, and whether it is one for all rows."""
+        read = [i for i in self.plan.needs("loop") if self.graph.nodes[i].gate != "state"]
+        return [(i, self.plan.shared[i]) for i in read] + [(i, False) for i in self._made]
+
+    @cached_property
     def _totals(self) -> list[int]:
         return [index for index, node in enumerate(self.graph.nodes) if node.gate == "total"]
 
@@ -163,6 +188,12 @@ class NumpyProgram:
         """Whether all that is hoisted is a function of one token, so that a table of it serves every step."""
         brought = [i for i in self.plan.needs("before") if not self.plan.shared[i]]
         return len(brought) == 1 and self.graph.nodes[brought[0]].gate == "token"
+
+    def _lay_out(self, prepared: Prepared) -> None:
+        """Put the matrices of the loop in the orders in which few rows read them fastest."""
+        for index in self.plan.recurrent_matrices:
+            prepared.shared[index] = by_columns(prepared.shared[index])
+        prepared.panels = [panels_of(prepared.shared[index]) for index in self._large]
 
     def _table(self, prepared: Prepared) -> dict[int, Array]:
         values = dict(prepared.shared)

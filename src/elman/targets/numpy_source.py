@@ -12,10 +12,19 @@ from elman.nodes import LEAVES, Node
 from elman.passes import Plan
 from elman.passes.schedule import SUMMED
 from elman.targets import numpy_words
+from elman.targets.few_rows import is_large
 from elman.targets.numpy_words import Word
+
+ENDINGS = ("_all", "_panels")
+"""Of variables that stand for a value at every step, and for a matrix laid out in panels."""
 
 LONG = 90
 """Characters from which an expression gets a line of its own: for readers, and because Python nests brackets 200 deep."""
+
+
+def large_matrices(plan: Plan) -> list[int]:
+    """Matrices that the loop is given as panels too."""
+    return [i for i in plan.recurrent_matrices if is_large(plan.graph.nodes[i].shape)]
 
 
 class Emitter:
@@ -53,11 +62,11 @@ class Emitter:
         states = graph.leaves("state")
         brought = [i for i in plan.needs("loop") if graph.nodes[i].gate != "state"]
         carried = [self.names[i] for i in states.values()]
-        lines = [f"def loop(order, {', '.join([self.names[i] for i in brought] + carried)}):"]
-        lines.append('    """Step after step."""')
-        for index in (*plan.gives("loop"), *plan.kept_states):
-            shape = "".join(f", {int(size)}" for size in graph.nodes[index].shape)
-            lines.append(f"    {self.names[index]}_all = np.empty((len(order), len({carried[0]}){shape}), np.{self.dtype})")
+        given = [self.names[i] for i in brought]
+        given += [f"{self.names[i]}_all" for i in (*plan.gives("loop"), *plan.kept_states)]
+        given += [f"{self.names[i]}_panels" for i in large_matrices(plan)]
+        lines = [f"def loop({', '.join(['order', *given, *carried])}):"]
+        lines.append('    """Step after step; fills what ends in _all."""')
         body = [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.kept_states]
         body += self.statements("loop", {i: "" if plan.shared[i] else "[t]" for i in brought}, "        ")
         body += [f"        {self.names[i]}_all[t] = {self.names[i]}" for i in plan.gives("loop")]
@@ -67,8 +76,7 @@ class Emitter:
         if moved:
             body.append(f"        {', '.join(c for c, _ in moved)} = {', '.join(f for _, f in moved)}")
         lines += ["    for t in order:", *body] if body else []
-        kept = "".join(f"{self.names[i]}_all, " for i in (*plan.gives("loop"), *plan.kept_states))
-        lines.append(f"    return ({kept}), ({', '.join(carried)},)")
+        lines.append(f"    return ({', '.join(carried)},)")
         return "\n".join(lines)
 
     def next_state(self, name: str, index: int, brought: list[int]) -> str:
@@ -103,10 +111,10 @@ class Emitter:
             return numpy_words.TOTALS[inner.gate]([self.operand(inner, i, False, texts) for i in inner.inputs], inner)
         solid = any(self.is_solid(i) for i in node.inputs)
         operands = [self.operand(node, i, solid, texts) for i in node.inputs]
-        shared = [self.plan.shared[i] for i in node.inputs]
-        return numpy_words.WORDS[node.gate](
-            operands, node, shared, [self.graph.nodes[i].shape for i in node.inputs], self.dtype
-        )
+        shared, shapes = [self.plan.shared[i] for i in node.inputs], [self.graph.nodes[i].shape for i in node.inputs]
+        if node.gate == "product" and self.plan.phases[index] == "loop" and node.inputs[0] in large_matrices(self.plan):
+            return Word(f"product({operands[1].text}, {operands[0].text}, {operands[0].text}_panels)")
+        return numpy_words.WORDS[node.gate](operands, node, shared, shapes, self.dtype)
 
     def is_fused(self, index: int) -> bool:
         """Whether a value is made inside the gate that uses it."""
@@ -169,12 +177,11 @@ def _names(plan: Plan) -> list[str]:
         if node.gate not in LEAVES and node.name in plan.graph.leaves("state"):
             wanted += "_next"
         while (
-            wanted in taken
-            or (wanted.endswith("_all") and wanted[:-4] in taken)
-            or wanted + "_all" in taken
-            or wanted.startswith("constant_")
+            wanted.startswith("constant_")
+            or taken & {wanted, *(wanted + ending for ending in ENDINGS)}
+            or any(wanted.endswith(ending) and wanted.removesuffix(ending) in taken for ending in ENDINGS)
         ):
             wanted = "_" + wanted if wanted.startswith("constant_") else wanted + "_"
-        taken |= {wanted, wanted + "_all"}
+        taken |= {wanted, *(wanted + ending for ending in ENDINGS)}
         names.append(wanted)
     return names

@@ -12,6 +12,7 @@ import numpy as np
 from elman.gates import GATES, Array, log_softmax, softmax
 from elman.nodes import Node
 from elman.shapes import Shape
+from elman.targets.few_rows import product
 
 __all__ = [
     "broadcast",
@@ -21,6 +22,7 @@ __all__ = [
     "log_softmax",
     "one_hot",
     "pad",
+    "product",
     "rows_of",
     "scatter",
     "sigmoid",
