@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
     "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells", "passes",
-    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "layer", "rnn", "stack", "pooled",
+    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "flow", "layer", "rnn", "stack", "pooled",
     "describe",
     "corpus", "subwords", "text", "sampling", "scoring", "head", "network", "decoding", "generation", "model", "files",
     "encoder_decoder", "optim", "train", "viz", "testing", "cli",

@@ -18,10 +18,11 @@ from elman.checks import checked_seed, checked_token
 from elman.decoding import Hypothesis
 from elman.describe import built, declared, described
 from elman.errors import ModelFileError, SettingError, ShapeError
+from elman.flow import outward, time_first
 from elman.gates import Array
 from elman.head import read_last, unread_last
 from elman.io import safetensors
-from elman.layer import Layer, Record, outward, time_first
+from elman.layer import Layer, Record
 from elman.model import Model
 from elman.network import Propagation
 from elman.rnn import RNN

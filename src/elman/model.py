@@ -10,11 +10,12 @@ from elman import cells
 from elman.checks import checked_features, checked_seed, checked_tokens, checked_truncate
 from elman.describe import described
 from elman.errors import DataError, SettingError
+from elman.flow import outward
 from elman.gates import Array
 from elman.generation import Generates
 from elman.head import Head
 from elman.io import safetensors
-from elman.layer import Layer, outward
+from elman.layer import Layer
 from elman.network import Network
 from elman.pooled import POOLS, Pooled
 from elman.rnn import RNN

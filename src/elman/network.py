@@ -10,9 +10,10 @@ import numpy as np
 
 from elman.checks import checked_targets, checked_token_targets
 from elman.errors import ElmanError, SettingError
+from elman.flow import outward, time_first
 from elman.gates import Array
 from elman.head import Head
-from elman.layer import Layer, outward, time_first
+from elman.layer import Layer
 from elman.rnn import RNN
 from elman.states import State
 

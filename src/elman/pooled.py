@@ -8,8 +8,9 @@ import numpy as np
 
 from elman import cells
 from elman.errors import SettingError
+from elman.flow import Flow, Passed
 from elman.gates import Array
-from elman.layer import Flow, Layer, Passed
+from elman.layer import Layer
 from elman.rnn import RNN
 from elman.shapes import written
 from elman.states import State

@@ -7,9 +7,10 @@ import numpy as np
 
 from elman.checks import checked_dtype, checked_parameters, checked_seed, checked_share, checked_target
 from elman.errors import SettingError
+from elman.flow import Flow, Passed
 from elman.gates import Array
 from elman.graph import Graph
-from elman.layer import Flow, Layer, Passed
+from elman.layer import Layer
 from elman.passes import Plan
 from elman.passes.carry import CUT, MASK, RESET, initial_name
 from elman.program import Asked, Program, Run, program, random_parameters

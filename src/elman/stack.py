@@ -12,8 +12,9 @@ import numpy as np
 
 from elman.checks import checked_share
 from elman.errors import DataError, SettingError, ShapeError
+from elman.flow import Back, Flow, Passed
 from elman.gates import Array
-from elman.layer import Back, Flow, Layer, Passed
+from elman.layer import Layer
 from elman.states import State
 from elman.trees import Tree
 
