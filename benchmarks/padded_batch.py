@@ -3,8 +3,13 @@
     python benchmarks/padded_batch.py [--shortest 5] [--steps 200] [--batch 64] [--repeats 9]
 
 Lengths are drawn log-uniformly from `--shortest` to `--steps`; the share is what the sequences are of batch times steps. If
-padding costs nothing, the padded batch takes its share of the time that the full batch takes. The last column runs every
-sequence by itself. Repeats are interleaved; medians are compared. The linear algebra has one thread.
+padding costs nothing, the padded batch takes its share of the time that the full batch takes: a ratio of 1. The last columns
+run every sequence by itself. Repeats are interleaved; medians are compared. The linear algebra has one thread.
+
+The aim is 1.15. Measured on two shared cores of an Intel Xeon with AVX-512 (NumPy 2.4), forward: lstm 256 and lstm 512 1.3,
+lstm 128 and gru 128 1.4, elman 64 2.0; with `--shortest 50` 1.08 and 1.14, 1.18 and 1.17, 1.5. The rest is what a step
+costs however few sequences still run, and the input and output, which are checked and allocated whole. Of 200 steps half
+have 12 sequences or fewer, a quarter 4 or fewer; 2 to 20 us of such a step are calls of Python and NumPy.
 """
 
 import argparse
@@ -67,7 +72,7 @@ def main() -> None:
     given = parser.parse_args()
     lengths = lengths_of(given.batch, given.steps, given.shortest)
     share = lengths.sum() / (given.batch * given.steps)
-    drawn = f"{given.batch} sequences of {given.shortest} to {given.steps} steps, {share:.1%} of the full batch"
+    drawn = f"{given.batch} sequences of {given.shortest} to {given.steps} steps, {share:.1%} of the batch"
     print(f"{drawn}; float32, ms, medians of {given.repeats}")
     print(f"{'':22}{'full':>9}{'share':>9}{'padded':>9}{'ratio':>9}{'alone':>9}{'ratio':>9}")
     for cell, size in SIZES:

@@ -74,7 +74,7 @@ class PackedRows(Rows):
         self.running = len(lengths) - ended
 
     def room(self, shape: Shape, dtype: Any) -> Array:
-        """Room for an output, `[T, B, ...]`, where the padding is 0; example by example, so that it takes no memory."""
+        """Room for an output, `[T, B, ...]`, where the padding is 0; example by example, so that it is not even touched."""
         return np.zeros((*self.axes[::-1], *shape), dtype).swapaxes(0, 1)
 
     def parts(self, limit: int) -> list[slice]:
