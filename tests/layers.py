@@ -11,6 +11,7 @@ import numpy as np
 import elman
 from elman import Backwards, Bidirectional, CellError, Layer, Stack, State
 from elman.cells import exponential, linear, variants
+from elman.passes.carry import brings_states
 from elman.stack import MERGES
 from elman.testing import random_cell
 
@@ -47,7 +48,10 @@ class Maker:
     def rnn(self, cell: elman.Cell, *, learn_initial: bool = False, **fixed: int) -> elman.RNN:
         """A cell at sizes that fit it, with parameters away from their first values."""
         sizes = {name: self.size() for name in cell.sizes} | {n: s for n, s in fixed.items() if n in cell.sizes}
-        rnn = elman.RNN(cell, **sizes, **self.settings, seed=self.size(0, 1000), learn_initial=learn_initial)
+        settings = dict(self.settings)
+        if not brings_states(cell.graph(**sizes)):  # then there is nothing to drop from, which RNN says
+            settings.pop("recurrent_dropout", None)
+        rnn = elman.RNN(cell, **sizes, **settings, seed=self.size(0, 1000), learn_initial=learn_initial)
         noise = {name: self.rng.normal(size=value.shape) for name, value in rnn.parameters.items()}
         rnn.update({name: value + 0.3 * noise[name] for name, value in rnn.parameters.items()})
         return rnn

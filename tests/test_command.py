@@ -1760,3 +1760,20 @@ def test_errors_of_ours_are_not_hidden(command, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["elman", "show"])
     with pytest.raises(ZeroDivisionError):
         cli.main()
+
+
+# ---------------------------------------------------------------- cache
+
+
+def test_the_cache_is_told_and_cleared(command, tmp_path, monkeypatch):
+    folder = tmp_path / "compiled"
+    monkeypatch.setenv("ELMAN_CACHE", str(folder))
+    assert command("cache").out == f"0 compiled programs (0 bytes) in {folder}\n"
+    folder.mkdir()
+    (folder / "a.program").write_bytes(b"123")
+    (folder / "another file").write_bytes(b"stays")
+    assert command("cache").out == f"1 compiled program (3 bytes) in {folder}\n"
+    assert command("cache", "--clear").out == f"removed 1 program (3 bytes) from {folder}\n"
+    assert [path.name for path in folder.iterdir()] == ["another file"]
+    monkeypatch.setenv("ELMAN_CACHE", "")
+    assert command("cache", "--clear").out == "compiled programs are not kept (ELMAN_CACHE is empty)\n"

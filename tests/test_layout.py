@@ -16,11 +16,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
-    "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells", "passes",
-    "targets", "program", "checks", "padding", "io", "states", "streams", "trees", "flow", "layer", "rnn", "stack", "pooled",
-    "describe",
-    "corpus", "subwords", "text", "sampling", "scoring", "head", "network", "decoding", "generation", "model", "files",
-    "encoder_decoder", "optim", "train", "viz", "testing", "cli",
+    "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells",
+    "passes", "targets", "io", "states", "trees", "lanes", "program", "checks", "padding", "streams", "flow", "layer",
+    "rnn", "stack", "pooled", "describe", "corpus", "subwords", "text", "sampling", "scoring", "head", "network",
+    "decoding", "generation", "model", "files", "encoder_decoder", "optim", "train", "viz", "testing", "cli",
 )  # fmt: skip
 """Every file or folder imports only what stands before it; a folder may also import within itself."""
 

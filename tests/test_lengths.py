@@ -12,9 +12,10 @@ import elman
 from elman import RNN, Backwards, Bidirectional, Stack, bias, cell, cells, exp, log, sigmoid, sqrt, tanh, weight
 from elman.graph import Graph
 from elman.passes import differentiate, lower, schedule
-from elman.targets import TARGETS, Outcome, few_rows, numpy_words
+from elman.targets import Outcome, few_rows, numpy_words
 from elman.targets import interpreter as interpreter_target
 from elman.targets import numpy as numpy_target
+from elman.targets import target as made_by
 from elman.targets.few_rows import panels_of, product
 from elman.targets.numpy import NumpyProgram
 from elman.targets.rows import PackedRows, rows_of
@@ -68,13 +69,13 @@ class Given:
         return cls(drawn("parameter", ()), inputs, drawn("state", axes[1:]), np.array(lengths))
 
     def run(self, target: str, graph: Graph, backwards: bool) -> Outcome:
-        made = TARGETS[target](schedule(graph), np.float64)
+        made = made_by(target)(schedule(graph), np.float64)
         way = {"lengths": self.lengths, "backwards": backwards}
         return made.run(made.prepare(self.parameters), self.inputs, self.states, **way)
 
     def alone(self, target: str, graph: Graph, backwards: bool) -> Outcome:
         """Every example by itself, put together."""
-        made, axes = TARGETS[target](schedule(graph), np.float64), next(iter(self.inputs.values())).shape[:2]
+        made, axes = made_by(target)(schedule(graph), np.float64), next(iter(self.inputs.values())).shape[:2]
         prepared = made.prepare(self.parameters)
         shapes = {name: graph.nodes[index].shape for name, index in graph.named("output").items()}
         found = Outcome({n: np.zeros((*axes, *shape)) for n, shape in shapes.items()}, {}, {})

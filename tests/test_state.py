@@ -246,7 +246,7 @@ def test_copy_replaces_parts():
 def test_copy_of_what_is_not_there():
     with pytest.raises(ShapeError, match=r"^lstm: there is no field d; fields are h, c$"):
         random_state().copy(d=1.0)
-    with pytest.raises(ShapeError, match=r"^lstm: state c is \(3, 5\); a batch of 4 is wanted$"):
+    with pytest.raises(ShapeError, match=r"^lstm: state c is \(3, 5\), \(4, 5\) is wanted$"):
         random_state().copy(c=np.zeros((3, 5)))
 
 

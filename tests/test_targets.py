@@ -16,7 +16,7 @@ from elman.program import Asked, program
 from elman.targets import TARGETS, target
 from elman.targets import numpy as numpy_target
 from elman.targets.interpreter import Interpreter
-from elman.targets.numpy import NumpyProgram
+from elman.targets.numpy import NumpyProgram, NumpyTarget
 from elman.testing import random_cell
 from test_gates import CASES, random_inputs
 
@@ -427,6 +427,6 @@ def test_the_source_is_what_runs():
 
 def test_targets_by_name():
     assert set(TARGETS) >= {"auto", "numpy", "interpreter"}
-    assert target("numpy") is NumpyProgram
-    with pytest.raises(elman.SettingError, match="target 'cuda' is unknown; targets are auto, numpy, interpreter"):
+    assert target("numpy") == NumpyTarget()
+    with pytest.raises(elman.SettingError, match="target 'cuda' is unknown; targets are auto, llvm, numpy, interpreter"):
         target("cuda")

@@ -19,7 +19,7 @@ from elman.passes import CARRY, SIMPLIFY, lower
 from elman.passes.carry import RESET, with_reset
 from elman.passes.dead import without_dead
 from elman.passes.tokens import tokenise
-from elman.program import program
+from elman.program import _program
 from elman.rnn import RNN
 from elman.targets import Outcome
 from elman.targets.numpy import NumpyProgram
@@ -33,9 +33,9 @@ every_cell = pytest.mark.parametrize("name", FOUR)
 @pytest.fixture
 def mistakes(monkeypatch):
     """Patches, with no program of the right library left before them and no wrong one after."""
-    program.cache_clear()
+    _program.cache_clear()
     yield monkeypatch
-    program.cache_clear()
+    _program.cache_clear()
 
 
 def refused(made: elman.Cell, check: str, **sizes) -> str:

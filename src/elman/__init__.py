@@ -58,6 +58,8 @@ from elman.sampling import Sampling
 from elman.stack import Backwards, Bidirectional, Stack
 from elman.states import State
 from elman.streams import Stream, Streams
+from elman.targets.forced import machine
+from elman.targets.threads import threads
 from elman.testing import check_cell
 from elman.text import Vocabulary
 from elman.trace import Cell, cell
@@ -113,6 +115,7 @@ __all__ = [
     "load",
     "log",
     "log_softmax",
+    "machine",
     "maximum",
     "mean",
     "minimum",
@@ -128,6 +131,7 @@ __all__ = [
     "state",
     "sum",
     "tanh",
+    "threads",
     "transpose",
     "weight",
     "where",

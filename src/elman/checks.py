@@ -109,14 +109,19 @@ def checked_sequence(
         wanted = f"[T, {size}] or [B, T, {size}]"
         raise ShapeError(f"{cell}: the input is {written(x.shape)}; {wanted} is wanted, input={size}")
     _check_batch(cell, x, x.ndim == 3)
-    with np.errstate(over="ignore"):
-        cast = x.astype(dtype, copy=False)
-    bad = ~np.isfinite(cast)
-    if bad.any() and (bad := bad.any(-1) & _read(bad.shape[:-1], lengths)).any():
-        at = np.argwhere(~np.isfinite(cast) & bad[..., None])[0]
-        place = tuple(int(i) for i in at)
+    cast = as_type(x, dtype)
+    if not np.isfinite(cast).all() and (bad := ~np.isfinite(cast) & _read(cast.shape[:-1], lengths)[..., None]).any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DataError(f"{cell}: the input holds NaN or infinity (first at {place}, as {dtype})")
     return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
+
+
+def as_type(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers of a type; what is too large for it becomes infinite."""
+    if x.dtype == dtype:
+        return x
+    with np.errstate(over="ignore"):
+        return x.astype(dtype)
 
 
 def _check_batch(cell: str, x: Array, batched: bool) -> None:
@@ -133,7 +138,7 @@ def checked_tokens(owner: str, tokens: Any, size: int | None, lengths: Any = Non
         array: Array = np.asarray(tokens)
     except ValueError:
         raise ShapeError(f"{owner}: tokens of different lengths; pad them and give lengths (elman.pad_sequences)") from None
-    if array.size == 0:
+    if array.size == 0 and array.dtype.kind not in "iu":  # such as []; integers [0] or [B, 0] are sequences without a step
         raise DataError(f"{owner}: the sequence is empty; at least one token is wanted")
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
         raise ShapeError(f"{owner}: tokens are {array.dtype} {written(array.shape)}; integers [T] or [B, T] are wanted")

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from elman import decoding, files
-from elman.checks import checked_seed, checked_token
+from elman.checks import checked_lengths, checked_seed, checked_token
 from elman.decoding import Hypothesis
 from elman.describe import built, declared, described
 from elman.errors import ModelFileError, SettingError, ShapeError
@@ -158,13 +158,14 @@ class EncoderDecoder:
         wanted = {
             part: [n.removeprefix(f"{part}.") for n in names if n.startswith(f"{part}.")] for part in ("encoder", "decoder")
         }
-        first = self.encode(x, lengths)
-        self._check_batch(first, targets)
-        told = self._shifted(targets, target_lengths)
-        found = {
-            "encoder": self.encoder.inspect(x, None, lengths, keep=wanted["encoder"]),
-            "decoder": self.decoder.inspect(told, first, target_lengths, keep=wanted["decoder"]),
-        }
+        found: dict[str, dict[str, Array]] = {"encoder": {}, "decoder": {}}
+        if wanted["encoder"]:
+            found["encoder"] = self.encoder.inspect(x, None, lengths, keep=wanted["encoder"])
+        if wanted["decoder"]:
+            first = self.encode(x, lengths)
+            self._check_batch(first, targets)
+            told = self._shifted(targets, target_lengths)
+            found["decoder"] = self.decoder.inspect(told, first, target_lengths, keep=wanted["decoder"])
         return {name: found[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
     # --- saying -------------------------------------------------------------------------------------------------------
@@ -269,6 +270,8 @@ class EncoderDecoder:
                 f"EncoderDecoder: the decoder gives {gives} and reads ({decoder.word_dim}); it must read what it gives"
             )
         decoder.rnn._check_forward("stream")
+        if {id(leaf) for leaf in encoder._leaves()} & {id(leaf) for leaf in decoder.rnn._leaves()}:
+            raise SettingError("EncoderDecoder: encoder and decoder hold the same layer; make one for each")
         if decoder.reads_tokens and self.start is None:
             raise SettingError("EncoderDecoder: start is missing, the token that the decoder reads first")
         if not decoder.reads_tokens and (self.start, self.end) != (None, None):
@@ -343,6 +346,13 @@ class EncoderDecoder:
     def _shifted(self, targets: Any, lengths: Any) -> Array:
         """What the decoder reads while it is told the targets, each one step late; past a length nothing is read."""
         tokens = self.decoder.reads_tokens
+        if not isinstance(targets, str):
+            try:
+                targets = np.asarray(targets)
+            except ValueError:
+                raise ShapeError(f"{self.name}: targets of different lengths; pad them, give target_lengths") from None
+            if lengths is not None and targets.ndim == (2 if tokens else 3):
+                lengths = checked_lengths(f"{self.name}, targets", lengths, *targets.shape[:2])
         if lengths is not None and np.ndim(targets) == (2 if tokens else 3):
             targets = np.array(targets)
             targets[np.arange(targets.shape[1]) >= np.asarray(lengths)[:, None]] = self.start if tokens else 0

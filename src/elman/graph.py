@@ -9,11 +9,12 @@ A graph is never changed: a pass reads one and builds another with a `Builder`. 
 * `constant`   numbers that the equations contain
 """
 
+import hashlib
 import json
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,14 @@ class Graph:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise GraphError(f"this is not a graph of elman: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def equations_of(graph: Graph) -> str:
+    """A short hash of the equations of a graph, whatever its sizes and names are called."""
+    data = graph.to_json()
+    nodes = [{key: value for key, value in node.items() if key != "shape"} for node in data["nodes"]]
+    return hashlib.sha256(json.dumps([nodes, data["results"]], sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Builder:

@@ -4,13 +4,14 @@ Time comes first here, as inside layers: `[T, B, ...]`. A head that reads once a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from elman.errors import SettingError
 from elman.gates import Array
 from elman.graph import Graph
+from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.program import Asked, Program, program
 from elman.rnn import RNN
@@ -58,15 +59,26 @@ class Head:
         """Whether its targets are tokens, or else vectors of its output's size."""
         return reads_tokens(self.readout.graph)
 
-    def forward(self, y: Array, lengths: Array | None, keep: tuple[str, ...] = ()) -> Mapping[str, Array]:
-        """`logits`, `output` and the values to keep, `[T, B, ...]` (T = 1 where it reads once)."""
+    def forward(self, y: Array, lengths: Array | None) -> Mapping[str, Array]:
+        """`logits` and `output`, `[T, B, ...]` (T = 1 where it reads once)."""
         graph = with_logits(self.readout.graph)
-        return self._run(graph, {self.readout._input: self._read(y, lengths)}, self._lengths(lengths), keep)
+        return self._run(graph, {self.readout._input: self._read(y, lengths)}, self._lengths(lengths))
+
+    def values(self, y: Array, lengths: Array | None, keep: tuple[str, ...]) -> Mapping[str, Array]:
+        """Named values `[T, B, ...]` (T = 1 where it reads once), and nothing else."""
+        if not keep:
+            return {}
+        bare = replace(self.readout.graph, results=())
+        return self._run(bare, {self.readout._input: self._read(y, lengths)}, self._lengths(lengths), keep)
 
     def each_step(self, y: Array, lengths: Array | None) -> Array:
         """The output after each step, `[T, B, ...]`, also where it reads once."""
         graph = self.readout.graph
         return self._run(graph, {self.readout._input: y}, lengths)[next(iter(graph.named("output")))]
+
+    def lane(self, y: Array) -> LayerLane | None:
+        """The output after a step that is read from a buffer, where the target has a short way for it."""
+        return self.readout._lane({}, y)
 
     def losses(self, y: Array, targets: Array, lengths: Array | None) -> Array:
         """The loss of each step of each example, `[T, B]`; past a length 0."""

@@ -16,10 +16,11 @@ from elman.checks import checked_lengths, checked_reset, checked_seed, checked_s
 from elman.errors import SettingError, ShapeError
 from elman.flow import Back, Flow, Passed, outward, time_first
 from elman.gates import Array
+from elman.lanes import LayerLane
 from elman.shapes import Shape, written
 from elman.states import State
 from elman.streams import Stream, Streams
-from elman.trees import Tree, filled
+from elman.trees import Tree, batched, filled, plain
 
 
 class Gradients(NamedTuple):
@@ -143,7 +144,9 @@ class Layer(ABC):
         return self.record(x, state, lengths, reset, truncate=truncate).gradients(dy)
 
     def initial_state(self, batch: int | None = None) -> State:
-        """The state before the first step, `[H]`, or `[B, H]` for a batch."""
+        """The state before the first step, `[H]`, or `[B, H]` for a batch. Raises `SettingError` for another batch."""
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 0):
+            raise SettingError(f"{self.name}: batch={batch!r} must be a number of examples, 0 or more, or None")
         return self._state_out(self._initial(1 if batch is None else batch), batch)
 
     # --- parameters ---------------------------------------------------------------------------------------------------
@@ -220,6 +223,16 @@ class Layer(ABC):
             raise ShapeError(f"{self.name}: rows of different lengths are pushed; a step or a chunk is wanted") from None
         single = chunk.ndim == (0 if chunk.dtype.kind in "iu" else 1)
         return (chunk[None] if single else chunk), single
+
+    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
+        """The shortest way of one sequence that goes on step by step, reading from a buffer; None where there is none."""
+        return None
+
+    def _lane_from(self, state: State, *, tokens: bool) -> LayerLane | None:
+        return self._lane(plain(state), tokens=tokens)
+
+    def _state_of(self, states: Tree) -> State:
+        return self._state_out(batched(states), None)
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
         return self(x, state, lengths)

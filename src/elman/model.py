@@ -15,6 +15,7 @@ from elman.gates import Array
 from elman.generation import Generates
 from elman.head import Head
 from elman.io import safetensors
+from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.network import Network
 from elman.pooled import POOLS, Pooled
@@ -25,6 +26,7 @@ from elman.states import State
 from elman.streams import Stream, Streams
 from elman.text import Vocabulary
 from elman.trace import Cell
+from elman.trees import Tree
 
 FORMAT, VERSION = "elman model", 1
 
@@ -218,6 +220,8 @@ class Model(Network, Generates):
         if isinstance(x, str):
             if self.vocabulary is None:
                 raise DataError("Model: this model has no vocabulary, so text has no tokens; give integers")
+            if not x:
+                raise DataError("Model: the sequence is empty; at least one token is wanted")
             x = self.vocabulary.encode(x)
         return checked_tokens("Model", x, self.word_dim, lengths)
 
@@ -236,6 +240,17 @@ class Model(Network, Generates):
         output = self.head.each_step(passed.y, flow.lengths)  # of a model that reads once: as if the sequence ended there
         return outward(output, batch), self.rnn._state_out(passed.states, batch)
 
+    def _lane_from(self, state: State, *, tokens: bool) -> LayerLane | None:
+        below = self.rnn._lane_from(state, tokens=tokens)
+        above = None if below is None else self.head.lane(below.y)
+        if below is None or above is None:
+            return None
+
+        def is_current() -> bool:
+            return below.is_current() and above.is_current()
+
+        return LayerLane(below.x, above.y, [*below.lanes, *above.lanes], below.states, is_current, below.limit)
+
     def _pushed(self, x: Any) -> tuple[Array, bool]:
         if self.reads_tokens:
             single = not isinstance(x, str | list | tuple) and np.ndim(x) == 0
@@ -244,6 +259,9 @@ class Model(Network, Generates):
         if chunk.dtype.kind in "iu":  # numbers, not tokens
             chunk, single = self.rnn._pushed(np.asarray(x, self.rnn.dtype))
         return checked_features("Model", chunk, self.word_dim, self.rnn.dtype), single
+
+    def _state_of(self, states: Tree) -> State:
+        return self.rnn._state_of(states)
 
     def _resumed(self, state: Any, batch: int | None) -> State:
         return self.rnn._resumed(state, batch)

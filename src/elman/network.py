@@ -1,7 +1,7 @@
 """Network: layers and a head, on arrays; forward propagation, prediction, loss, gradients, inspection."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ class Network(ABC):
         `lengths` and `reset` as for layers. Raises `DataError` for an empty sequence of tokens, `TokenError` for a token
         outside the vocabulary, `ShapeError` for another rank or size, or a state of another size.
         """
-        return self._propagate(x, state, lengths, reset)[0]
+        return self._propagate(x, state, lengths, reset)
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> Array:
         """What is likeliest at each step, or once: tokens `[T]` of a softmax, truth values `[T, V]` of a sigmoid.
@@ -136,7 +136,7 @@ class Network(ABC):
         for name in names:
             if name not in self.values:
                 raise SettingError(f"Model: there is no value {name!r}; values are {', '.join(self.values)}")
-        found = self._propagate(x, state, lengths, reset, tuple(names))[1]
+        found = self._values(x, state, lengths, reset, names)
         return {name: found[name] for name in names}
 
     @property
@@ -188,19 +188,22 @@ class Network(ABC):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _propagate(
-        self, x: Any, state: Any, lengths: Any, reset: Any, keep: tuple[str, ...] = ()
-    ) -> tuple[Propagation, dict[str, Array]]:
+    def _propagate(self, x: Any, state: Any, lengths: Any, reset: Any) -> Propagation:
         flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, reset)
-        passed = self.rnn._pass(flow, states, tuple(n for n in keep if n not in self._read_values))
-        read = {self._read_values[n]: n for n in keep if n in self._read_values}
-        found = self.head.forward(passed.y, flow.lengths, tuple(read))
-        values = {name: outward(value, batch) for name, value in passed.values.items()}
-        values |= {name: self._read_out(found[inner], batch) for inner, name in read.items()}
-        last = self.rnn._state_out(passed.states, batch)
+        passed = self.rnn._pass(flow, states)
+        found = self.head.forward(passed.y, flow.lengths)
         logits, output = (self._read_out(found[name], batch) for name in ("logits", "output"))
         a = passed.y if passed.below is None else passed.below
-        return Propagation(outward(a, batch), logits, output, last), values
+        return Propagation(outward(a, batch), logits, output, self.rnn._state_out(passed.states, batch))
+
+    def _values(self, x: Any, state: Any, lengths: Any, reset: Any, keep: Sequence[str]) -> dict[str, Array]:
+        """Named values of the layers, and of the read-out where some of its are wanted."""
+        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, reset)
+        passed = self.rnn._pass(flow, states, tuple(n for n in keep if n not in self._read_values))
+        values = {name: outward(value, batch) for name, value in passed.values.items()}
+        read = {self._read_values[n]: n for n in keep if n in self._read_values}
+        found = self.head.values(passed.y, flow.lengths, tuple(read))
+        return values | {name: self._read_out(found[inner], batch) for inner, name in read.items()}
 
     def _losses(self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any) -> tuple[Array, Array, State]:
         """Losses `[T, B]`, which of them count, and the last state."""

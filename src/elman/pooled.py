@@ -83,14 +83,15 @@ class Pooled(Layer):
             return None if inner is None else {**inner, POOL: self._pool._initial(1 if batch is None else batch)}
         rest: Any = {name: value for name, value in given.items() if name != POOL}
         if isinstance(given, State):
-            rest = State(rest, cell=given.cell, batch=given.batch)
+            rest = State(rest, cell=given.cell, batch=given.batch, equations=given.equations)
         pool = self._pool._state_in(given[POOL], batch)
         inner = self.layer._state_in(rest, batch)
         return {**(self.layer._initial(1 if batch is None else batch) if inner is None else inner), POOL: pool}
 
     def _state_out(self, states: Tree, batch: int | None) -> State:
         inner = self.layer._state_out({name: value for name, value in states.items() if name != POOL}, batch)
-        return State({**inner, POOL: self._pool._state_out(states[POOL], batch)}, cell=self.name, batch=batch)
+        fields = {**inner, POOL: self._pool._state_out(states[POOL], batch)}
+        return State(fields, cell=self.name, batch=batch, equations=inner.equations)
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         given = self._initial(flow.x.shape[1]) if states is None else states

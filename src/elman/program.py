@@ -10,10 +10,11 @@ import numpy as np
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.graph import Graph
+from elman.lanes import StepLane
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.shapes import written
-from elman.targets import Executable, Outcome, Prepared, target
+from elman.targets import Executable, Outcome, Prepared, Target, target
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,29 @@ class Program:
     `plan` and `source` (and `backward_plan`, `backward_source`) show what was made of it.
     """
 
-    def __init__(self, graph: Graph, asked: Asked, dtype: str, target_name: str) -> None:
-        compiled = target(target_name)
-        lowered = lower(graph, carry=asked.carry, tokens=asked.tokens, keeping=asked.keeping)
+    def __init__(self, graph: Graph, asked: Asked, dtype: str, compiled: Target) -> None:
+        lowered = lower(graph, carry=asked.carry, tokens=asked.tokens, keeping=asked.keeping, merging=compiled.merges(graph))
         self.asked, self.dtype = asked, np.dtype(dtype)
         self._backward: Executable | None = None
         self._kept: tuple[str, ...] = ()
         if asked.gradient:
             derived = differentiate(lowered)
             lowered, self._kept = derived.forward, derived.kept
-            self.backward_plan = schedule(lower(derived.backward))
+            self.backward_plan = schedule(lower(derived.backward, merging=compiled.merges(derived.backward)))
             self._backward = compiled(self.backward_plan, self.dtype)
-            self.backward_source = self._backward.source
         self.plan: Plan = schedule(lowered)
         self._forward: Executable = compiled(self.plan, self.dtype)
-        self.source = self._forward.source
+
+    @property
+    def source(self) -> str:
+        """What the target made of the forward plan."""
+        return self._forward.source
+
+    @property
+    def backward_source(self) -> str:
+        """What the target made of the backward plan."""
+        assert self._backward is not None, "this program was made without a gradient"
+        return self._backward.source
 
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
         """What needs only the parameters, computed once for a set of them."""
@@ -75,6 +84,14 @@ class Program:
         outcome = self._forward.run(prepared, inputs, states, lengths=lengths, backwards=backwards)
         kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}
         return Run(outcome, kept, lengths, backwards)
+
+    def lane(
+        self, prepared: Prepared, states: Mapping[str, Array], inputs: Mapping[str, Array] | None = None
+    ) -> StepLane | None:
+        """One example step after step, from states `[...]`, where the target has a short way for it."""
+        make = getattr(self._forward, "lane", None)
+        lane: StepLane | None = None if make is None else make(prepared, states, inputs or {})
+        return lane
 
     def backward(
         self,
@@ -96,10 +113,14 @@ class Program:
         return Outcome(outcome.outputs, outcome.states, {name: (outcome.sums | zeros)[name] for name in parameters})
 
 
-@lru_cache(maxsize=256)
 def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program:
-    """The program of a graph, compiled the first time and kept."""
-    return Program(graph, asked, dtype, target_name)
+    """The program of a graph, compiled the first time and kept; another machine has another."""
+    return _program(graph, asked, dtype, target(target_name))
+
+
+@lru_cache(maxsize=256)
+def _program(graph: Graph, asked: Asked, dtype: str, compiled: Target) -> Program:
+    return Program(graph, asked, dtype, compiled)
 
 
 def random_parameters(graph: Graph, inits: Mapping[str, Any], seed: int, dtype: np.dtype[Any]) -> dict[str, Array]:

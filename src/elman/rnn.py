@@ -1,6 +1,7 @@
 """RNN: a cell unrolled over time, with its parameters."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,35 @@ from elman.checks import checked_dtype, checked_parameters, checked_seed, checke
 from elman.errors import SettingError
 from elman.flow import Flow, Passed
 from elman.gates import Array
-from elman.graph import Graph
+from elman.graph import Graph, equations_of
+from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.passes import Plan
-from elman.passes.carry import CUT, MASK, RESET, initial_name
+from elman.passes.carry import CUT, MASK, RESET, brings_states, initial_name
 from elman.program import Asked, Program, Run, program, random_parameters
 from elman.shapes import Shape
 from elman.states import State, checked_state
-from elman.targets import Prepared
+from elman.targets import Prepared, circumstances
 from elman.trace import Cell
 from elman.trees import Tree
 
 CARRY = {RESET: "reset", CUT: "truncate"}
 """From the flags of a flow to the rules for carrying the state."""
+
+
+class _Held:
+    """Parameters, and what programs prepared of them: one value, so that nobody meets the one without the other."""
+
+    def __init__(self, parameters: dict[str, Array]) -> None:
+        self.parameters = parameters
+        self._prepared: dict[Program, Prepared] = {}
+
+    def prepare(self, compiled: Program) -> Prepared:
+        """What a program prepares of the parameters, kept for the next time."""
+        prepared = self._prepared.get(compiled)
+        if prepared is None:
+            prepared = self._prepared[compiled] = compiled.prepare(self.parameters, lasting=True)
+        return prepared
 
 
 class RNN(Layer):
@@ -61,17 +78,26 @@ class RNN(Layer):
         given = {name: size for name, size in (("input", input), ("hidden", hidden)) if size is not None} | sizes
         self.cell, self.sizes, self.name = cell, given, cell.name
         self.dtype, self.target = checked_dtype(dtype), checked_target(target)
+        if learn_initial not in (True, False):
+            raise SettingError(f"RNN: learn_initial={learn_initial!r} must be True or False")
         self.learn_initial, self.recurrent_dropout = learn_initial, checked_share("recurrent_dropout", recurrent_dropout)
         self.graph: Graph = cell.graph(**given)
+        if self.recurrent_dropout and not brings_states(self.graph):
+            raise SettingError(f"RNN: recurrent_dropout={recurrent_dropout}, but {cell.name} brings no state to a product")
         inits = {name: declared.init for name, declared in cell.parameters.items()}
-        self._parameters: dict[str, Array] = {}
+        self._held = _Held({})
         self._set(random_parameters(self.graph, inits, checked_seed(seed), self.dtype) | self._initial_parameters())
+        self._programs: dict[tuple[Asked, object], Program] = {}
+        self._equations = equations_of(self.graph)
         self._input, leaf = next(iter(self.graph.leaves("input").items()))
         self._output_name, out = next(iter(self.graph.named("output").items()))
         self.input_shape, self.output_shape = self.graph.nodes[leaf].shape, self.graph.nodes[out].shape
 
     def __repr__(self) -> str:
-        return f"RNN({self.cell.name}, {', '.join(f'{n}={s}' for n, s in self.sizes.items())}, {self.dtype})"
+        told = [self.cell.name, *(f"{name}={size}" for name, size in self.sizes.items()), str(self.dtype)]
+        told += ["learn_initial"] * self.learn_initial
+        told += [f"recurrent_dropout={self.recurrent_dropout}"] if self.recurrent_dropout else []
+        return f"RNN({', '.join(told)})"
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
@@ -112,8 +138,9 @@ class RNN(Layer):
         asked = Asked(flow.tokens, frozenset(carry), keep, flow.gradient)
         compiled = self._program(asked)
         inputs |= self._masks(compiled, flow)
-        parameters = self._parameters
-        prepared = compiled.prepare(parameters) if flow.gradient else self._prepare(asked, compiled)
+        held = self._held  # read once: another thread may set others meanwhile
+        parameters = held.parameters
+        prepared = compiled.prepare(parameters) if flow.gradient else held.prepare(compiled)
         first = self._initial(flow.x.shape[1]) if states is None else states
         run = compiled.forward(prepared, inputs, first, lengths=flow.lengths, backwards=flow.backwards)
         outputs = run.outcome.outputs
@@ -147,7 +174,7 @@ class RNN(Layer):
 
     # --- parameters and states ----------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _state_shapes(self) -> dict[str, Shape]:
         return {name: self.graph.nodes[index].shape for name, index in self.graph.leaves("state").items()}
 
@@ -159,25 +186,24 @@ class RNN(Layer):
         return {initial_name(name): np.zeros(shape, self.dtype) for name, shape in shapes.items()}
 
     def _parameters_by_name(self) -> dict[str, Array]:
-        return self._parameters
+        return self._held.parameters
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        shapes = {name: value.shape for name, value in self._parameters.items()}
+        shapes = {name: value.shape for name, value in self._held.parameters.items()}
         named = {n: self.graph.nodes[i].shape for n, i in self.graph.leaves("parameter").items()}
         return checked_parameters(self.name, shapes | named, values, self.dtype)
 
     def _set(self, checked: dict[str, Array]) -> None:
         for value in checked.values():
             value.flags.writeable = False
-        self._parameters = {**self._parameters, **checked}
-        self._prepared: dict[Asked, Prepared] = {}
+        self._held = _Held({**self._held.parameters, **checked})
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
         zeros = self._zero_states(batch)
         if not self.learn_initial:
             return zeros
-        return {name: zero + self._parameters[initial_name(name)] for name, zero in zeros.items()}
+        return {name: zero + self._held.parameters[initial_name(name)] for name, zero in zeros.items()}
 
     def _zero_states(self, batch: int) -> Tree:
         return {name: np.zeros((batch, *shape), self.dtype) for name, shape in self._state_shapes.items()}
@@ -185,18 +211,32 @@ class RNN(Layer):
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:
         if given is None:
             return None
-        return dict(checked_state(given, self._state_shapes, cell=self.name, batch=batch, dtype=self.dtype))
+        asked: dict[str, Any] = {"cell": self.name, "batch": batch, "dtype": self.dtype, "equations": self._equations}
+        return dict(checked_state(given, self._state_shapes, **asked))
 
     def _state_out(self, states: Tree, batch: int | None) -> State:
         fields = {name: value if batch is not None else value[0] for name, value in states.items()}
-        return State(fields, cell=self.name, batch=batch)
+        return State._of(fields, self.name, batch, self._equations)
+
+    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
+        compiled, held = self._program(Asked(tokens)), self._held
+        lane = compiled.lane(held.prepare(compiled), states, {} if x is None else {self._input: x})
+        if lane is None:
+            return None
+
+        limit = int(self.input_shape[0]) if tokens else 0
+
+        def is_current() -> bool:
+            return self._held is held
+
+        return LayerLane(
+            lane.inputs[self._input], lane.outputs[self._output_name], [lane], lambda: lane.states, is_current, limit
+        )
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
     def _program(self, asked: Asked) -> Program:
-        return program(self.graph, asked, self.dtype.name, self.target)
-
-    def _prepare(self, asked: Asked, compiled: Program) -> Prepared:
-        if asked not in self._prepared:
-            self._prepared[asked] = compiled.prepare(self._parameters, lasting=True)
-        return self._prepared[asked]
+        key = asked, circumstances()
+        if key not in self._programs:
+            self._programs[key] = program(self.graph, asked, self.dtype.name, self.target)
+        return self._programs[key]

@@ -3,7 +3,7 @@
 Longer than the guide for a file: it is one idea, a layer with named parts, in its three forms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from elman.checks import checked_share
 from elman.errors import DataError, SettingError, ShapeError
 from elman.flow import Back, Flow, Passed
 from elman.gates import Array
+from elman.lanes import LayerLane, chained
 from elman.layer import Layer
 from elman.states import State
 from elman.trees import Tree
@@ -42,7 +43,11 @@ class _Parts(Layer):
         self.name = f"{kind}({', '.join(part.name for part in parts.values())})"
 
     def __repr__(self) -> str:
-        return f"{self.name.split('(')[0]}({', '.join(map(repr, self.parts.values()))})"
+        return f"{self.name.split('(')[0]}({', '.join([*map(repr, self.parts.values()), *self._told()])})"
+
+    def _told(self) -> list[str]:
+        """Settings for the repr."""
+        return []
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -100,7 +105,7 @@ class _Parts(Layer):
 
     def _state_out(self, states: Tree, batch: int | None) -> State:
         fields = {name: part._state_out(states[name], batch) for name, part in self.parts.items()}
-        return State(fields, cell=self.name, batch=batch)
+        return State._of(fields, self.name, batch)
 
 
 class Stack(_Parts):
@@ -118,6 +123,10 @@ class Stack(_Parts):
     """
 
     def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False) -> None:
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+            raise SettingError(f"Stack: {layers!r} is no list of layers; write Stack([first, second])")
+        if residual not in (True, False):
+            raise SettingError(f"Stack: residual={residual!r} must be True or False")
         layers = list(layers)
         if not layers:
             raise SettingError("Stack: no layer is given; one or more are wanted")
@@ -127,6 +136,9 @@ class Stack(_Parts):
             _check_meet(position, below, above, residual)
         self.input_shape, self.output_shape = layers[0].input_shape, layers[-1].output_shape
 
+    def _told(self) -> list[str]:
+        return [f"dropout={self.dropout}"] * bool(self.dropout) + ["residual"] * self.residual
+
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input on."""
@@ -134,6 +146,17 @@ class Stack(_Parts):
 
     def _turned(self) -> Array:
         return self.layers[-1]._turned()
+
+    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
+        if self.residual:
+            return None
+        lanes: dict[str, LayerLane] = {}
+        for name, layer in self.parts.items():
+            lane = layer._lane(states[name], x, tokens=tokens)
+            if lane is None:
+                return None
+            lanes[name], x, tokens = lane, lane.y, False
+        return chained(lanes)
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         last: Tree = {}
@@ -271,6 +294,9 @@ class Bidirectional(_Parts):
             return self._back(ahead, behind, dy, d_states)
 
         return Passed(self._merged(ahead.y, behind.y), last, values, back if flow.gradient else None)
+
+    def _told(self) -> list[str]:
+        return [f"merge={self.merge}"] * (self.merge != "concatenate")
 
     def _merged(self, a: Array, b: Array) -> Array:
         if self.merge == "concatenate":

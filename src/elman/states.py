@@ -1,4 +1,7 @@
-"""State: what a cell carries from one step to the next, as an immutable value with named fields."""
+"""State: what a cell carries from one step to the next, as an immutable value with named fields.
+
+Longer than the guide for a file: the value, its file, and the check of what callers give as one.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,11 +29,13 @@ class State(Mapping[str, Any]):
     (State(lstm, h (2, 3), c (2, 3); batch 2), array([1., 1., 1.]))
     """
 
-    __slots__ = ("_fields", "batch", "cell")
+    __slots__ = ("_fields", "batch", "cell", "equations")
     batch: int | None
     cell: str
+    equations: str
+    """What tells cells of one name apart: a hash of the equations, or nothing."""
 
-    def __init__(self, fields: Mapping[str, Any], *, cell: str = "", batch: int | None = None) -> None:
+    def __init__(self, fields: Mapping[str, Any], *, cell: str = "", batch: int | None = None, equations: str = "") -> None:
         copied: dict[str, Any] = {}
         for name, value in fields.items():
             copied[name] = kept = value if isinstance(value, State) else np.array(_array(cell or "State", name, value))
@@ -43,7 +48,20 @@ class State(Mapping[str, Any]):
                 shape = repr(kept) if isinstance(kept, State) else written(kept.shape)
                 wanted = "one example, without a batch," if batch is None else f"a batch of {batch}"
                 raise ShapeError(f"{cell or 'State'}: state {name} is {shape}; {wanted} is wanted")
-        for slot, content in (("_fields", copied), ("cell", cell), ("batch", None if batch is None else int(batch))):
+        self._hold(copied, cell, None if batch is None else int(batch), equations)
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any], cell: str, batch: int | None, equations: str = "") -> "State":
+        """A state of arrays that nobody else holds, and of states: nothing is copied or checked."""
+        made = object.__new__(cls)
+        for value in fields.values():
+            if not isinstance(value, State):
+                value.flags.writeable = False
+        made._hold(dict(fields), cell, batch, equations)
+        return made
+
+    def _hold(self, fields: dict[str, Any], cell: str, batch: int | None, equations: str) -> None:
+        for slot, content in (("_fields", fields), ("cell", cell), ("batch", batch), ("equations", equations)):
             object.__setattr__(self, slot, content)
 
     def __getitem__(self, key: Any) -> Any:
@@ -58,7 +76,8 @@ class State(Mapping[str, Any]):
         if np.ndim(rows) > 1:
             raise ShapeError(f"{self.cell or 'State'}: rows {key!r} have {np.ndim(rows)} axes; an index or a list is wanted")
         fields = {name: value[key] for name, value in self._fields.items()}
-        return State(fields, cell=self.cell, batch=None if np.ndim(rows) == 0 else len(rows))
+        batch = None if np.ndim(rows) == 0 else len(rows)
+        return State(fields, cell=self.cell, batch=batch, equations=self.equations)
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields
@@ -83,7 +102,7 @@ class State(Mapping[str, Any]):
     @property
     def layers(self) -> tuple["State", ...]:
         """The states of the layers of a stack, from the input on."""
-        return tuple(value for value in self._fields.values() if isinstance(value, State))
+        return tuple(value for name, value in self._fields.items() if isinstance(value, State) and name != "pool")
 
     @classmethod
     def stack(cls, states: Iterable["State"]) -> "State":
@@ -91,25 +110,43 @@ class State(Mapping[str, Any]):
 
         Raises `ShapeError` where they are not of one cell and size, `DataError` where they are not of one type.
         """
-        states = list(states)
+        states = [states] if isinstance(states, State) else list(states)
         if not states:
             raise ShapeError("State.stack: no state is given; one or more are wanted")
+        for state in states:
+            if not isinstance(state, State):
+                raise ShapeError(f"State.stack: {type(state).__name__} is given among the states; each must be a State")
         first = states[0]
         for state in states:
-            if (state.cell, state._sizes()) != (first.cell, first._sizes()):
+            if (state.cell, state.equations, state._sizes()) != (first.cell, first.equations, first._sizes()):
                 raise ShapeError(f"State.stack: {first!r} and {state!r} are not of one cell and size")
             if state._types() != first._types():
                 both = sorted(set(first._types().values()) | set(state._types().values()))
                 raise DataError(f"State.stack: states of {first.cell or 'one cell'} are {' and '.join(both)}; give one type")
         fields = {name: _joined([state[name] for state in states], [state.batch for state in states]) for name in first}
-        return cls(fields, cell=first.cell, batch=sum(1 if state.batch is None else state.batch for state in states))
+        batch = sum(1 if state.batch is None else state.batch for state in states)
+        return cls(fields, cell=first.cell, batch=batch, equations=first.equations)
 
     def copy(self, **fields: Any) -> "State":
         """The same state, with some fields replaced. Raises `ShapeError` for a field that it does not have."""
         unknown = sorted(set(fields) - set(self))
         if unknown:
             raise ShapeError(f"{self.cell or 'State'}: there is no field {unknown[0]}; fields are {', '.join(self)}")
-        return State({**self._fields, **fields}, cell=self.cell, batch=self.batch)
+        new = {name: self._like(name, value) for name, value in fields.items()}
+        return State({**self._fields, **new}, cell=self.cell, batch=self.batch, equations=self.equations)
+
+    def _like(self, name: str, value: Any) -> Any:
+        """A value for a field, of its shape and type."""
+        old = self._fields[name]
+        if isinstance(old, State) or isinstance(value, State):
+            return value
+        array = _array(self.cell or "State", name, value)
+        if array.shape != old.shape:
+            raise ShapeError(
+                f"{self.cell or 'State'}: state {name} is {written(array.shape)}, {written(old.shape)} is wanted"
+            )
+        with np.errstate(over="ignore"):
+            return array.astype(old.dtype)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a safetensors file, atomically. Raises `ModelFileError` where it cannot be written."""
@@ -146,7 +183,7 @@ class State(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made as every state is, so their fields are read-only too."""
-        return partial(State, cell=self.cell, batch=self.batch), (self._fields,)
+        return partial(State, cell=self.cell, batch=self.batch, equations=self.equations), (self._fields,)
 
     def _leaves(self) -> Iterator[tuple[list[str], Array]]:
         for name, value in self.items():
@@ -165,7 +202,7 @@ class State(Mapping[str, Any]):
     def _tree(self) -> dict[str, Any]:
         """What a file says beside the arrays; the fields are a list, since their order is part of a state."""
         parts = [[name, value._tree() if isinstance(value, State) else None] for name, value in self.items()]
-        return {"cell": self.cell, "batch": self.batch, "fields": parts}
+        return {"cell": self.cell, "equations": self.equations, "batch": self.batch, "fields": parts}
 
 
 FORMAT = "elman state"
@@ -188,14 +225,21 @@ def _from_tree(tree: Mapping[str, Any], arrays: Mapping[str, Array], before: str
         if not isinstance(name, str) or name in fields:
             raise ValueError(f"{name!r} is no name of a field, or names two")
         fields[name] = arrays[before + name] if part is None else _from_tree(part, arrays, f"{before}{name}.")
-    batch = tree["batch"]
-    if not isinstance(tree["cell"], str) or not (batch is None or (type(batch) is int and batch >= 0)):
+    batch, equations = tree["batch"], tree.get("equations", "")
+    names = isinstance(tree["cell"], str) and isinstance(equations, str)
+    if not names or not (batch is None or (type(batch) is int and batch >= 0)):
         raise ValueError("cell or batch is of the wrong kind")
-    return State(fields, cell=tree["cell"], batch=batch)
+    return State(fields, cell=tree["cell"], batch=batch, equations=equations)
 
 
 def checked_state(
-    given: Any, wanted: Mapping[str, Shape], *, cell: str, batch: int | None, dtype: np.dtype[Any]
+    given: Any,
+    wanted: Mapping[str, Shape],
+    *,
+    cell: str,
+    batch: int | None,
+    dtype: np.dtype[Any],
+    equations: str = "",
 ) -> dict[str, Array]:
     """Arrays `[B, ...]` for the states of a cell from whatever the caller gave.
 
@@ -210,6 +254,8 @@ def checked_state(
     if given is None:
         return {name: np.zeros((rows, *shape), dtype) for name, shape in wanted.items()}
     fields = _fields(given, list(wanted), cell)
+    if isinstance(given, State) and given.equations and equations not in ("", given.equations):
+        raise ShapeError(f"{cell}: this is a state of another cell that is called {cell} too; their equations differ")
     states = {}
     for name, shape in wanted.items():
         array = _array(cell, name, fields[name])
@@ -221,8 +267,9 @@ def checked_state(
                 f"{cell}: state {name} is {array.dtype}, this layer computes in {dtype}. "
                 f"Was this state made by another layer? Plain arrays are cast."
             )
-        with np.errstate(over="ignore"):
-            array = array.astype(dtype)
+        if not isinstance(given, State) or array.dtype != dtype:  # a state never changes, so it need not be copied
+            with np.errstate(over="ignore"):
+                array = array.astype(dtype)
         if not np.isfinite(array).all():
             first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise DataError(f"{cell}: state {name} holds NaN or infinity (first at {first}, as {dtype})")

@@ -12,14 +12,24 @@ import numpy as np
 
 from elman.errors import SettingError, ShapeError, StreamError
 from elman.gates import Array
+from elman.lanes import LayerLane
 from elman.shapes import written
 from elman.states import State
+from elman.trees import Tree
 
 
 class Running(Protocol):
     """What can run in a stream: a layer, or a model."""
 
     name: str
+
+    def _lane_from(self, state: State, *, tokens: bool) -> LayerLane | None:
+        """The shortest way to go on step by step from a state; None where there is none."""
+        ...
+
+    def _state_of(self, states: Tree) -> State:
+        """The state of one sequence from the arrays of a lane."""
+        ...
 
     def _resumed(self, state: State | None, batch: int | None) -> State:
         """A state that was given to go on from, checked; the initial one where none was."""
@@ -49,6 +59,8 @@ class Stream:
     def __init__(self, of: Running, state: State | None = None) -> None:
         self._of, self._lock, self._closed, self._steps = of, RLock(), False, 0
         self._state = of._resumed(state, None)
+        self._lane: LayerLane | None = None  # while there is one, the state stands in it
+        self._may_have_lane = True
 
     def push(self, x: Any) -> Array:
         """Run on over one step (`[I]`, or a token) or a chunk (`[T, I]`, tokens `[T]`, text); returns its outputs.
@@ -58,15 +70,29 @@ class Stream:
         """
         with self._lock:
             self._open()
-            chunk, single = self._of._pushed(x)
-            y, self._state = self._of._advance(chunk, self._state)
-            self._steps += len(chunk)
+            lane = self._lane
+            if lane is not None and lane.takes(x):
+                lane.step()
+                self._steps += 1
+                return lane.y.copy()
+            return self._push(x)
+
+    def _push(self, x: Any) -> Array:
+        """The long way, past every check; a step at its end opens the short one for the next."""
+        chunk, single = self._of._pushed(x)
+        y, self._state = self._of._advance(chunk, self.state)
+        self._lane = None
+        self._steps += len(chunk)
+        if single and self._may_have_lane:
+            self._lane = self._of._lane_from(self._state, tokens=chunk.dtype.kind in "iu")
+            self._may_have_lane = self._lane is not None
         return y[0] if single else y
 
     @property
     def state(self) -> State:
         """The state after the last push; it can be read when the stream is closed, too."""
-        return self._state
+        with self._lock:
+            return self._state if self._lane is None else self._of._state_of(self._lane.states())
 
     @property
     def steps(self) -> int:
@@ -77,7 +103,7 @@ class Stream:
         """Start anew: from the initial state, or from another. Raises `StreamError` where the stream is closed."""
         with self._lock:
             self._open()
-            self._state, self._steps = self._of._resumed(state, None), 0
+            self._state, self._steps, self._lane = self._of._resumed(state, None), 0, None
 
     def close(self) -> None:
         """End the stream: from now on nothing can be pushed. Closing twice does nothing."""
@@ -218,9 +244,11 @@ class Streams:
             return {}
         lengths = [len(chunk) for chunk, _ in chunks]
         first = chunks[0][0]
-        padded = np.zeros((len(rows), max(lengths), *first.shape[1:]), first.dtype)
+        kinds = [chunk.dtype for chunk, _ in chunks]
+        wide = np.int64 if first.dtype.kind in "iu" else np.result_type(*kinds)
+        padded = np.zeros((len(rows), max(lengths), *first.shape[1:]), wide)
         for row, (number, (chunk, _)) in enumerate(zip(pushed, chunks, strict=True)):
-            if chunk.shape[1:] != first.shape[1:] or chunk.dtype.kind != first.dtype.kind:
+            if chunk.shape[1:] != first.shape[1:] or (chunk.dtype.kind in "iu") != (first.dtype.kind in "iu"):
                 other = f"{first.dtype} {written(first.shape[1:])} a step for stream {next(iter(pushed))}"
                 raise ShapeError(f"{self._of.name}: {chunk.dtype} {written(chunk.shape[1:])} for stream {number}, {other}")
             padded[row, : len(chunk)] = chunk

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from elman.gates import Array
 from elman.shapes import Shape
 from elman.states import State
@@ -14,6 +16,11 @@ Tree = dict[str, Any]
 def plain(state: State) -> Tree:
     """The arrays of a state."""
     return {name: plain(value) if isinstance(value, State) else value for name, value in state.items()}
+
+
+def batched(tree: Tree) -> Tree:
+    """Copies of the arrays of one example, as a batch of one."""
+    return {name: batched(value) if isinstance(value, dict) else np.array(value)[None] for name, value in tree.items()}
 
 
 def filled(given: Tree | None, otherwise: Tree) -> Tree:

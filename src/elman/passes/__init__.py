@@ -29,15 +29,26 @@ CARRY: dict[str, Pass] = {
 SIMPLIFY: tuple[Pass, ...] = (reorder, without_dead, merge, without_dead)
 
 
-def lower(graph: Graph, *, carry: Iterable[str] = (), tokens: bool = False, keeping: Iterable[str] = ()) -> Graph:
-    """Rewrite the graph of a cell for what is asked: values to keep, carrying rules, a token input; then simplify."""
+def lower(
+    graph: Graph,
+    *,
+    carry: Iterable[str] = (),
+    tokens: bool = False,
+    keeping: Iterable[str] = (),
+    merging: bool = True,
+) -> Graph:
+    """Rewrite the graph of a cell for what is asked: values to keep, carrying rules, a token input; then simplify.
+
+    `merging` is for targets that want few large products.
+    """
     asked = set(carry)
     graph = keep(graph, keeping)
     for name, rewrite in CARRY.items():
         if name in asked:
             graph = rewrite(graph)
     for rewrite in SIMPLIFY:
-        graph = rewrite(graph)
+        if merging or rewrite is not merge:
+            graph = rewrite(graph)
     return without_dead(tokenise(graph)) if tokens else graph
 
 

@@ -4,9 +4,11 @@ Because these are gates like any other, every target runs them and every gradien
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
+from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
 
 RESET, CUT = "step_is_reset", "step_is_cut"
@@ -39,20 +41,45 @@ def initial_name(state: str) -> str:
 
 
 def with_recurrent_dropout(graph: Graph) -> Graph:
-    """Multiply what the state brings to a product by a mask: dropout on the recurrence, the same at every step.
+    """Multiply the states by masks wherever products read them: dropout on the recurrence, the same at every step.
 
+    What stands between a state and a product, element by element, is read with the masked state (r * h in a product of a
+    GRU); what another product has made of the state is not masked again, nor what carries it on element by element.
     Gal and Ghahramani, A theoretically grounded application of dropout in recurrent neural networks, 2016.
     """
-    facts = dependence(graph)
     builder = Builder(graph.name, notes=graph.notes)
     new: dict[int, int] = {}
+    masked: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         inputs = [new[i] for i in node.inputs]
-        if node.gate == "product" and facts.shared[node.inputs[0]] and facts.reached[node.inputs[1]]:
-            mask = builder.leaf("input", f"{MASK}{node.inputs[1]}", graph.nodes[node.inputs[1]].shape)
-            inputs[1] = builder.add("multiply", (inputs[1], mask))
-        new[index] = builder.copy(node, inputs)
-    return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)
+        if _reads_states(graph, index):
+            inputs[1] = masked[node.inputs[1]]
+        new[index] = masked[index] = builder.copy(node, inputs)
+        if node.gate == "state":
+            mask = builder.leaf("input", f"{MASK}{node.name}", node.shape)
+            masked[index] = builder.add("multiply", (new[index], mask))
+        elif node.gate != "product" and any(masked[i] != new[i] for i in node.inputs):
+            masked[index] = builder.add(node.gate, (masked[i] for i in node.inputs), node.attributes)
+    return without_dead(builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results))
+
+
+def brings_states(graph: Graph) -> bool:
+    """Whether a product reads a state, directly or through gates that are no products."""
+    return any(_reads_states(graph, index) for index in range(len(graph.nodes)))
+
+
+def _reads_states(graph: Graph, index: int) -> bool:
+    node = graph.nodes[index]
+    return node.gate == "product" and dependence(graph).shared[node.inputs[0]] and _states_in(graph)[node.inputs[1]]
+
+
+@lru_cache(maxsize=256)
+def _states_in(graph: Graph) -> tuple[bool, ...]:
+    """For every value whether a state is in it that no product has made into something else."""
+    found: list[bool] = []
+    for node in graph.nodes:
+        found.append(node.gate == "state" or (node.gate != "product" and any(found[i] for i in node.inputs)))
+    return tuple(found)
 
 
 def with_truncation(graph: Graph) -> Graph:

@@ -14,13 +14,9 @@ def reorder(graph: Graph) -> Graph:
     rank = [0 if s else 2 if r else 1 for s, r in zip(facts.shared, facts.reached, strict=True)]
 
     def is_inner(index: int) -> bool:
+        """Whether a sum goes into another. That it is also a result does not count: it would change the other's bits."""
         uses = graph.uses[index]
-        return (
-            graph.nodes[index].gate == "add"
-            and len(uses) == 1
-            and graph.nodes[uses[0]].gate == "add"
-            and index not in results
-        )
+        return graph.nodes[index].gate == "add" and len(uses) == 1 and graph.nodes[uses[0]].gate == "add"
 
     def terms(index: int) -> list[int]:
         found, waiting = [], [*reversed(graph.nodes[index].inputs)]
@@ -35,7 +31,9 @@ def reorder(graph: Graph) -> Graph:
     builder = Builder(graph.name, notes=graph.notes)
     new: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
-        if node.gate != "add" or is_inner(index):
+        if is_inner(index) and index not in results:
+            continue
+        if node.gate != "add":
             new[index] = builder.copy(node, (new[i] for i in node.inputs))
             continue
         ordered = sorted(terms(index), key=lambda i: rank[i])

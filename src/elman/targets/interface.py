@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from elman.gates import Array
+from elman.graph import Graph
 from elman.passes import Plan
 
 
@@ -33,7 +34,10 @@ class Outcome:
 class Executable(Protocol):
     """A plan made runnable. It never changes: all that a run needs besides is in its arguments."""
 
-    source: str
+    @property
+    def source(self) -> str:
+        """What was made of the plan, for people."""
+        ...
 
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
         """Compute what needs only the parameters; `lasting` says that it will serve many runs."""
@@ -58,6 +62,14 @@ class Executable(Protocol):
 
 class Target(Protocol):
     """Makes a plan runnable."""
+
+    def __hash__(self) -> int:
+        """Programs are kept by their target."""
+        ...
+
+    def merges(self, graph: Graph) -> bool:
+        """Whether products of this graph that share an operand should be merged into one before it is scheduled."""
+        ...
 
     def __call__(self, plan: Plan, dtype: Any) -> Executable:
         """Compile a plan for a floating type."""

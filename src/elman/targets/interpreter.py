@@ -1,6 +1,7 @@
 """The oracle: gate by gate, step by step, one example at a time, straight from the gate table. Slow, and plainly right."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,32 @@ def interpret(graph: Graph, leaves: Mapping[str, Any], dtype: Any = np.float64) 
         else:
             values.append(leaves[node.name])
     return values
+
+
+def computed(plan: Plan, parameters: Mapping[str, Array], dtype: Any) -> dict[int, Array]:
+    """Parameters, constants and what is made of them alone, by node."""
+    graph = plan.graph
+    values: dict[int, Array] = {index: parameters[name] for name, index in graph.leaves("parameter").items()}
+    for index, node in enumerate(graph.nodes):
+        if node.gate == "constant":
+            values[index] = np.asarray(node.settings["value"], dtype)
+        elif plan.phases[index] == "prepare" or (node.gate == "expand" and node.inputs[0] in values):
+            made = GATES[node.gate].forward(*(values[i] for i in node.inputs), **node.settings)
+            values[index] = np.asarray(made, dtype)
+    return values
+
+
+@dataclass(frozen=True)
+class InterpreterTarget:
+    """The interpreter as a target: slow, for tests."""
+
+    def merges(self, graph: Graph) -> bool:
+        """It runs what it is given."""
+        return True
+
+    def __call__(self, plan: Plan, dtype: Any) -> "Interpreter":
+        """Run a plan as it stands."""
+        return Interpreter(plan, dtype)
 
 
 class Interpreter:

@@ -5,12 +5,14 @@ after it); parameters have none. A vector operation therefore works on the last 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from elman.gates import Array
+from elman.graph import Graph
 from elman.passes import Plan
 from elman.targets.few_rows import by_columns, panels_of
 from elman.targets.interface import Outcome, Prepared
@@ -24,6 +26,19 @@ sequence. Wider rows (matrix states) make shorter chunks."""
 
 MANY = 64
 """Rows of a chunk from which it pays to lay out the matrices of the loop for parameters that serve one run."""
+
+
+@dataclass(frozen=True)
+class NumpyTarget:
+    """Readable Python source over NumPy: always there."""
+
+    def merges(self, graph: Graph) -> bool:
+        """Its products cost a call each."""
+        return True
+
+    def __call__(self, plan: Plan, dtype: Any) -> "NumpyProgram":
+        """Write the source of a plan."""
+        return NumpyProgram(plan, dtype)
 
 
 class NumpyProgram:
@@ -83,7 +98,8 @@ class NumpyProgram:
         for name, index in self.graph.named("output").items():
             if name not in outputs:  # no step at all
                 outputs[name] = rows.room(self.graph.nodes[index].shape, self.dtype)
-        return Outcome(outputs, carried.last(), sums)
+        last = {name: np.array(state) for name, state in carried.last().items()}  # it may be an input's, seen on its way
+        return Outcome(outputs, last, sums)
 
     def _chunk(
         self, prepared: Prepared, inputs: Mapping[str, Array], chunk: Chunk, carried: Carried, backwards: bool

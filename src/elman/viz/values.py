@@ -27,7 +27,8 @@ SPANS = ((0.0, 1.0), (-1.0, 1.0))
 
 def listed(console: Console, net: Model) -> None:
     """Print the names of all values of a model, with their shapes, and how to ask for some."""
-    shapes = {name: value.shape[1:] for name, value in net.inspect(np.zeros(1, np.int64)).items()}
+    names = net.rnn.values if net.head.once else net.values  # what is read once has no positions
+    shapes = {name: value.shape[1:] for name, value in net.inspect(np.zeros(1, np.int64), keep=names).items()}
     width = max(map(len, shapes))
     say(console, f"{net!r}\nvalues, and how many units each has")
     for name, shape in shapes.items():

@@ -1,0 +1,1 @@
+"""The LLVM target: a plan as machine code for this machine, with the same bits however it is asked."""

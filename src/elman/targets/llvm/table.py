@@ -1,0 +1,44 @@
+"""The table that a kernel is given: integers and addresses, first those of a call, then those of the parameters."""
+
+from typing import Any
+
+from elman.targets.llvm.groups import Grouping
+from elman.targets.llvm.places import Place, Places
+from elman.targets.llvm.recipe import walks
+
+FIELDS = ("steps", "chunk", "backwards", "order", "running")
+"""What the table begins with: steps, steps of a chunk, direction, the examples as sorted, how many run at each step."""
+
+
+class Table:
+    """The order of the integers and addresses that a kernel is given."""
+
+    def __init__(self, grouping: Grouping, places: Places) -> None:
+        graph = grouping.graph
+        self.names: list[tuple[str, Any]] = [("field", name) for name in FIELDS]
+        for name in (*graph.leaves("input"), *graph.leaves("token")):
+            self.names += [(kind, Place("input", name)) for kind in ("base", "by step", "by example")]
+        for name in graph.named("output"):
+            self.names += [(kind, Place("output", name)) for kind in ("base", "by step", "by example")]
+        for name in graph.leaves("state"):
+            self.names += [("base", Place("first", name)), ("base", Place("last", name))]
+        self.shared = self._shared(grouping, places)
+        self.names += [("base", Place("shared", index)) for index in self.shared]
+        self.walks = [walk for groups in places.phases.values() for group in groups for walk in walks(grouping, group)]
+        self.names += [("pack", walk) for walk in self.walks]
+        looked_up = (
+            node.inputs[0] for i, node in enumerate(graph.nodes) if node.gate == "lookup" and grouping.is_lanewise(i)
+        )
+        self.turned = list(dict.fromkeys(looked_up))
+        self.names += [("turned", index) for index in self.turned]
+
+    def _shared(self, grouping: Grouping, places: Places) -> list[int]:
+        """Values of the parameters alone that are read as they are."""
+        found = set()
+        for groups in places.phases.values():
+            for group in groups:
+                for index in group.nodes:
+                    found |= {i for i in places.read(index) if grouping.plan.shared[i]}
+        return sorted(
+            i for i in found if not (grouping.graph.nodes[i].gate == "constant" and not grouping.graph.nodes[i].shape)
+        )

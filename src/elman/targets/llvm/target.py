@@ -1,0 +1,44 @@
+"""The LLVM target: which plans it takes, and for which machine."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from elman.graph import Graph
+from elman.nodes import LEAVES
+from elman.passes import Plan
+from elman.targets.interface import Executable
+from elman.targets.llvm.groups import LANEWISE, VIEWS
+from elman.targets.llvm.machine import Machine, current
+from elman.targets.llvm.program import LlvmProgram
+from elman.targets.llvm.whole import WHOLE
+from elman.targets.llvm.words import WORDS
+from elman.targets.numpy import NumpyProgram
+
+GATES = frozenset((*LEAVES, *WORDS, *LANEWISE, *VIEWS, *WHOLE))
+"""What can be compiled."""
+
+
+@dataclass(frozen=True)
+class LlvmTarget:
+    """Machine code for this machine; what it cannot compile (sums over steps, as gradients have them) runs on NumPy."""
+
+    machine: Machine | None = field(default_factory=current)
+
+    def merges(self, graph: Graph) -> bool:
+        """Its tiles compute products side by side, so merging would only hide from them which lanes belong together."""
+        return not compiles(graph)
+
+    def __call__(self, plan: Plan, dtype: Any) -> Executable:
+        """Compile a plan when it first runs."""
+        if not compiles(plan.graph):
+            return NumpyProgram(plan, dtype)
+        return LlvmProgram(plan, dtype, self.machine)
+
+
+def compiles(graph: Graph) -> bool:
+    """Whether every gate can be compiled, and there is no sum over all steps."""
+    if graph.named("sum") or any(node.gate not in GATES for node in graph.nodes):
+        return False
+    return not any(
+        graph.nodes[i].gate == "expand" for node in graph.nodes if node.gate in (*LANEWISE, *WHOLE) for i in node.inputs
+    )
