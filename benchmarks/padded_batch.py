@@ -6,10 +6,11 @@ Lengths are drawn log-uniformly from `--shortest` to `--steps`; the share is wha
 padding costs nothing, the padded batch takes its share of the time that the full batch takes: a ratio of 1. The last columns
 run every sequence by itself. Repeats are interleaved; medians are compared. The linear algebra has one thread.
 
-The aim is 1.15. Measured on two shared cores of an Intel Xeon with AVX-512 (NumPy 2.4), forward: lstm 256 and lstm 512 1.3,
-lstm 128 and gru 128 1.4, elman 64 2.0; with `--shortest 50` 1.08 and 1.14, 1.18 and 1.17, 1.5. The rest is what a step
-costs however few sequences still run, and the input and output, which are checked and allocated whole. Of 200 steps half
-have 12 sequences or fewer, a quarter 4 or fewer; 2 to 20 us of such a step are calls of Python and NumPy.
+The aim is 1.15. Measured on two shared cores of an Intel Xeon with AVX-512, forward: lstm 256 1.10, lstm 128 1.19, gru 128
+and lstm 512 1.25, elman 64 1.8 (0.4 ms more than its share: the output is zeroed first, and lengths are sorted). Of 200
+steps half have 12 sequences or fewer, a quarter 4 or fewer, and a step of few rows takes as long as reading its matrices:
+one row of lstm 512 as long as 16. Gradients, whose backward direction runs on NumPy, 1.2 to 1.4. On the NumPy target forward
+1.3 (lstm 256 and 512), 1.4 (gru 128, lstm 128), 2.0 (elman 64).
 """
 
 import argparse
@@ -69,14 +70,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("shortest", 5), ("steps", 200), ("batch", 64), ("repeats", 9)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--target", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    elman.threads(given.threads)
     lengths = lengths_of(given.batch, given.steps, given.shortest)
     share = lengths.sum() / (given.batch * given.steps)
     drawn = f"{given.batch} sequences of {given.shortest} to {given.steps} steps, {share:.1%} of the batch"
     print(f"{drawn}; float32, ms, medians of {given.repeats}")
     print(f"{'':22}{'full':>9}{'share':>9}{'padded':>9}{'ratio':>9}{'alone':>9}{'ratio':>9}")
     for cell, size in SIZES:
-        rnn = elman.RNN(getattr(elman.cells, cell), input=size, hidden=size, target="numpy")
+        rnn = elman.RNN(getattr(elman.cells, cell), input=size, hidden=size, target=given.target)
         x = np.random.default_rng(1).standard_normal((given.batch, given.steps, size)).astype(np.float32)
         for gradient in (False, True):
             found = medians(runs(rnn, x, lengths, gradient), given.repeats)

@@ -975,7 +975,8 @@ def test_show_tells_what_is_in_a_file(command, corpus):
     done = command("show", corpus.parent / "model.safetensors")
     assert (done.code, done.err) == (0, "")
     shown = done.out
-    for part in (repr(model), str(model.rnn.graph), str(model.readout.graph), str(model.rnn.plan), repr(model.vocabulary)):
+    (plan,) = model.rnn._plans(tokens=True)
+    for part in (repr(model), str(model.rnn.graph), str(model.readout.graph), str(plan), repr(model.vocabulary)):
         assert part in shown
     for name, value in model.parameters.items():
         shape = "x".join(map(str, value.shape))
@@ -994,16 +995,30 @@ def test_show_source_is_the_program(command, models):
     compile(source.replace("from elman.targets.numpy_words import *", ""), "source", "exec")
 
 
+def test_show_limits(command, tmp_path):
+    """Every layer with a column of microseconds; only the first one reads tokens, which it looks up."""
+    pytest.importorskip("llvmlite")
+    both = elman.Bidirectional(*(elman.RNN(elman.cells.gru, input=9, hidden=4, seed=seed) for seed in (0, 1)))
+    layers = elman.Stack([both, elman.RNN(elman.cells.elman, input=8, hidden=4)])
+    elman.Model.from_layers(layers, 9, tokens=True, pool="mean").save(tmp_path / "layers.safetensors")
+    done = command("show", tmp_path / "layers.safetensors", "--limits")
+    assert (done.code, done.err) == (0, "")
+    plans = done.out.split("\n\n")
+    assert [part.split(",")[0] for part in plans] == ["plan of " + name for name in ("gru", "gru", "elman", "readout")]
+    assert ["lookup" in part for part in plans] == [True, True, False, False]
+    assert all(re.search(r" us\n  (?s:.*)\n  \d+\.\d{3} us a step of 1 example: \d+\.\d GFLOP/s", part) for part in plans)
+    assert max(map(len, done.lines)) <= 80
+
+
 def test_show_on_a_terminal_hangs_what_is_too_long(models):
     """Lines that do not fit go on further in, and no count is parted from its gate."""
-    lines = as_seen(on_terminal("show", str(models["characters"])).out)
-    assert max(map(cell_len, lines)) <= 80
-    at = next(number for number, line in enumerate(lines) if line.startswith("  loop "))
-    assert lines[at + 1].startswith("      ")
-    plan = elman.load(models["characters"]).rnn.plan
-    told = next(line for line in str(plan).splitlines() if line.startswith("  loop "))
+    (plan,) = elman.load(models["characters"]).rnn._plans(tokens=True)
+    told = str(plan).splitlines()[-1]
+    lines = as_seen(on_terminal("show", str(models["characters"]), columns=len(told) - 1).out)
+    assert max(map(cell_len, lines)) < len(told)
+    at = next(number for number, line in enumerate(lines) if line.startswith("    1 product, "))
+    assert lines[at + 1].startswith("        ")
     assert lines[at] + " " + lines[at + 1].strip() == told
-    assert len(told) > 80
     assert not re.search(r"\d$", lines[at])
 
 

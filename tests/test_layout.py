@@ -19,7 +19,7 @@ FLOOR_PLAN = (
     "errors", "shapes", "gates", "nodes", "notation", "graph", "values", "declare", "trace", "replay", "cells",
     "passes", "targets", "io", "states", "trees", "lanes", "program", "checks", "padding", "streams", "flow", "layer",
     "rnn", "stack", "pooled", "describe", "corpus", "subwords", "text", "sampling", "scoring", "head", "network",
-    "decoding", "generation", "model", "files", "encoder_decoder", "optim", "train", "viz", "testing", "cli",
+    "decoding", "generation", "model", "files", "encoder_decoder", "optim", "train", "viz", "testing", "bench", "cli",
 )  # fmt: skip
 """Every file or folder imports only what stands before it; a folder may also import within itself."""
 

@@ -3,6 +3,8 @@
 Sizes are drawn so that vectors are seldom full; examples, lengths, resets, tokens, kept values and directions are drawn too.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -11,10 +13,13 @@ pytest.importorskip("llvmlite")
 import elman
 from elman import RNN, Bidirectional, Stack, bias, cell, cells, weight
 from elman.passes import lower, schedule
+from elman.targets import threads
 from elman.targets.interpreter import Interpreter
 from elman.targets.llvm import program as llvm_program
+from elman.targets.llvm.crew import crew
 from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.machine import machines
+from elman.targets.llvm.pace import FIRST, TRIES, Pace
 from elman.targets.llvm.program import LlvmProgram
 from elman.targets.llvm.recipe import walks
 from elman.testing import random_cell
@@ -112,8 +117,18 @@ def test_chunks_of_time_and_threads_change_no_bit(name, monkeypatch):
             assert_bits(p.run(made, lengths=p.lengths), whole)
         finally:
             elman.threads(None)
-    monkeypatch.setattr(LlvmProgram, "_chunk", lambda self, batch, steps: 2)
+    monkeypatch.setattr(LlvmProgram, "_room", lambda self, batch, steps: 2 * batch)
     assert_bits(p.run(made, lengths=p.lengths), whole)
+
+
+@contextmanager
+def on_threads(count):
+    before = threads.shared._asked
+    elman.threads(count)
+    try:
+        yield
+    finally:
+        elman.threads(before)
 
 
 LAYERS = {
@@ -165,6 +180,60 @@ def test_new_parameters_and_resets_reach_a_stream():
     with pytest.raises(elman.DataError, match="the input holds NaN or infinity"):
         stream.push(bad)
     assert stream.state == before
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+def test_threads_share_the_steps_of_a_wide_stream(name, monkeypatch):
+    """Matrices of more than a megabyte; a stream goes on through steps alone, steps together and a chunk."""
+    rnn = RNN(cells.CELLS[name], input=230, hidden=210, target="llvm")
+    x, taken = np.random.default_rng(0).normal(size=(12, 230)).astype(np.float32), []
+    run = crew.run
+    monkeypatch.setattr(crew, "run", lambda code, jobs, *rest: taken.append(len(jobs)) or run(code, jobs, *rest))
+    with on_threads(1):
+        y, state = rnn(x)
+    with on_threads(2):
+        stream = rnn.stream()
+        got = [stream.push(step) for step in x[:5]]
+        got.append(stream.push(x[5:8]))
+        got += [stream.push(step) for step in x[8:10]]
+        assert set(taken) == {2}
+        with on_threads(1):
+            count = len(taken)
+            got += [stream.push(step) for step in x[10:]]
+            assert len(taken) == count
+    np.testing.assert_array_equal(np.concatenate([np.atleast_2d(part) for part in got]), y)
+    assert stream.state == state
+
+
+def test_threads_that_are_slower_rest_for_a_while():
+    pace = Pace()
+    assert not pace.together  # nothing is known yet
+    pace.took(False, 2.0)
+    assert pace.together
+    for _ in range(TRIES):
+        assert pace.together
+        pace.took(True, 3.0)
+    for _ in range(FIRST):
+        assert not pace.together
+        pace.took(False, 2.0)
+    assert pace.together
+    pace.took(True, 1.0)
+    pace.took(True, 3.0)
+    assert pace.together
+
+
+def test_threads_are_tried_where_nothing_was_asked(monkeypatch):
+    """The first call finds out what one thread takes; then two share the examples, with the same bits."""
+    rnn, x = RNN(cells.elman, input=64, hidden=64, target="llvm"), np.ones((40, 60, 64), np.float32)
+    monkeypatch.setattr(threads, "available", lambda: 2)
+    taken, run = [], crew.run
+    monkeypatch.setattr(crew, "run", lambda code, jobs, *rest: taken.append(len(jobs)) or run(code, jobs, *rest))
+    with on_threads(None):
+        first, _ = rnn(x)
+        assert taken == []
+        second, _ = rnn(x)
+    assert taken == [2]
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_sick_row_stays_by_itself():

@@ -4,6 +4,7 @@ The texts in `goldens/` are compared letter by letter; `ELMAN_GOLDENS=write pyte
 """
 
 import os
+import re
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -457,12 +458,66 @@ def test_every_phase():
     assert [plan.multiplications(phase) for phase in PHASES] == [0, 12, 0, 8, 0]
     assert plan.recurrent
     assert str(plan) == (
-        "plan of phases\n"
-        "  prepare           0 multiplications once: 1 exp\n"
-        "  before           12 multiplications a step: 1 product, 1 multiply\n"
-        "  loop              0 multiplications a step: 1 multiply, 1 tanh\n"
-        "  after             8 multiplications a step: 1 product, 1 softmax"
+        "plan of phases, for a step of one example\n"
+        "          products  multiplications     operations     bytes read\n"
+        "  prepare        0                0              0              0 once\n"
+        "    1 exp\n"
+        "  before         1               12             24             48 a chunk\n"
+        "    1 product, 1 multiply\n"
+        "  loop           0                0              0              0 a step\n"
+        "    1 multiply, 1 tanh\n"
+        "  after          1                8             16             32 a chunk\n"
+        "    1 product, 1 softmax"
     )
+
+
+@pytest.mark.parametrize("merging", [True, False])
+@pytest.mark.parametrize(("name", "gates"), [("elman", 1), ("gru", 3), ("lstm", 4)])
+def test_what_a_plan_counts_by_hand(name, gates, merging):
+    """Merged or not, the same numbers are multiplied and the same bytes read; only products are fewer."""
+    plan = schedule(lower(cells.CELLS[name].graph(input=3, hidden=5), merging=merging), 8)
+    assert [len(plan.products(phase)) for phase in ("before", "loop")] == [1 if merging else gates] * 2
+    assert [plan.multiplications(phase) for phase in ("before", "loop")] == [gates * 15, gates * 25]
+    assert [plan.bytes_read(phase) for phase in PHASES] == [0, gates * 15 * 8, gates * 25 * 8, 0, 0]
+    assert plan.bytes_read("before", "loop") == gates * 40 * 8
+
+
+def test_a_matrix_that_two_products_meet_is_read_once():
+    @cell
+    def twice(x, h, m=state("hidden", "hidden"), *, w=weight("hidden", "input"), u=weight("hidden", "hidden")):
+        return tanh(w @ x + u @ tanh(u @ h) + m @ h), m
+
+    plan = schedule(lower(twice.graph(input=3, hidden=4)))
+    assert (len(plan.products("loop")), plan.multiplications("loop")) == (3, 48)
+    assert plan.bytes_read("loop") == 16 * 4, "a state is not one matrix for all examples"
+
+
+def test_totals_of_outer_products_are_products():
+    plan = compiled("lstm", gradient=True).backward_plan
+    assert sorted(node.gate for node in plan.products("after")) == ["outer", "outer", "product"]
+    assert plan.bytes_read("after") == 20 * 3 * plan.itemsize
+
+
+def test_a_plan_knows_the_bytes_of_its_numbers():
+    made = {dtype: elman.RNN(cells.lstm, input=3, hidden=5, dtype=dtype).plan for dtype in ("float32", "float64")}
+    assert {dtype: plan.bytes_read("loop") for dtype, plan in made.items()} == {"float32": 400, "float64": 800}
+
+
+@pytest.mark.parametrize(("name", "size"), [*((name, 12) for name in cells.CELLS), ("lstm", 6000)])
+def test_a_plan_fits_in_80_columns(name, size):
+    made = cells.CELLS[name]
+    plan = schedule(lower(made.graph(**dict.fromkeys(made.sizes, size)), merging=False), 8)
+    lines = plan.table(dict.fromkeys(PHASES, 99999.9)).splitlines()
+    assert max(map(len, lines)) <= 80
+    counted = re.findall(r"\b(\d+) ([a-z]\w*)", " ".join(line for line in lines if line.startswith("    ")))
+    assert sum(int(count) for count, _ in counted) == sum(map(bool, plan.phases)), "no gate is left out"
+
+
+def test_microseconds_stand_at_the_end():
+    plan = schedule(lower(graph_of("elman")))
+    lines = plan.table({"before": 0.25, "loop": 1234.5}).splitlines()
+    assert [line.split()[-3:] for line in lines[2::2]] == [["a", "chunk", "0.250"], ["a", "step", "1,234"]]
+    assert [line[73:] for line in plan.table().splitlines()[1:]] == [""] * (len(lines) - 1)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

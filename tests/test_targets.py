@@ -422,6 +422,14 @@ def test_the_source_is_what_runs():
     np.testing.assert_array_equal(last[0], end.a)
 
 
+@pytest.mark.parametrize("target", ["numpy", "interpreter"])
+def test_assembly_is_that_of_machine_code(target):
+    rnn = RNN(cells.elman, input=3, hidden=5, target=target)
+    told = r'^elman: it runs without machine code of its own; target="llvm" makes some$'
+    with pytest.raises(elman.SettingError, match=told):
+        rnn.assembly  # noqa: B018
+
+
 # ---------------------------------------------------------------- the table of targets
 
 

@@ -16,7 +16,7 @@ Back = Callable[[Array, Tree], tuple[dict[str, Array], Array | None, Tree]]
 """From gradients for the output and the last state to those for the parameters, the input and the first state."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Flow:
     """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and how it is read.
 
@@ -59,7 +59,7 @@ class Flow:
         return np.broadcast_to((read % every == 0) & (read != 0), self.x.shape[:2])
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Passed:
     """What a layer gives: `y` `[T, B, H]`, the last states, the values asked for, the way back; and what is below a pool."""
 

@@ -17,6 +17,7 @@ from elman.errors import SettingError, ShapeError
 from elman.flow import Back, Flow, Passed, outward, time_first
 from elman.gates import Array
 from elman.lanes import LayerLane
+from elman.passes import Plan
 from elman.shapes import Shape, written
 from elman.states import State
 from elman.streams import Stream, Streams
@@ -198,6 +199,10 @@ class Layer(ABC):
     @abstractmethod
     def _leaves(self) -> tuple["Layer", ...]:
         """The layers that have parameters of their own."""
+
+    @abstractmethod
+    def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
+        """Their plans, for a plain sequence of vectors or of tokens."""
 
     @abstractmethod
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:

@@ -11,6 +11,7 @@ from elman.errors import SettingError
 from elman.flow import Flow, Passed
 from elman.gates import Array
 from elman.layer import Layer
+from elman.passes import Plan
 from elman.rnn import RNN
 from elman.shapes import written
 from elman.states import State
@@ -76,6 +77,9 @@ class Pooled(Layer):
 
     def _leaves(self) -> tuple[Layer, ...]:
         return self.layer._leaves()
+
+    def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
+        return self.layer._plans(tokens=tokens)
 
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:
         if not (isinstance(given, Mapping) and POOL in given):

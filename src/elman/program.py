@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ShapeError
+from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.lanes import StepLane
@@ -27,7 +27,7 @@ class Asked:
     gradient: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Run:
     """A forward run that can be differentiated: what it gave, the values that its gradient needs, and how it went."""
 
@@ -40,7 +40,7 @@ class Run:
 class Program:
     """A graph for one way of asking, compiled for a target. Immutable: parameters and states are arguments.
 
-    `plan` and `source` (and `backward_plan`, `backward_source`) show what was made of it.
+    `plan`, `source` and `assembly` (and `backward_plan`, `backward_source`) show what was made of it.
     """
 
     def __init__(self, graph: Graph, asked: Asked, dtype: str, compiled: Target) -> None:
@@ -51,15 +51,24 @@ class Program:
         if asked.gradient:
             derived = differentiate(lowered)
             lowered, self._kept = derived.forward, derived.kept
-            self.backward_plan = schedule(lower(derived.backward, merging=compiled.merges(derived.backward)))
+            backward = lower(derived.backward, merging=compiled.merges(derived.backward))
+            self.backward_plan = schedule(backward, self.dtype.itemsize)
             self._backward = compiled(self.backward_plan, self.dtype)
-        self.plan: Plan = schedule(lowered)
+        self.plan: Plan = schedule(lowered, self.dtype.itemsize)
         self._forward: Executable = compiled(self.plan, self.dtype)
 
     @property
     def source(self) -> str:
         """What the target made of the forward plan."""
         return self._forward.source
+
+    @property
+    def assembly(self) -> str:
+        """The machine code of the forward plan. Raises `SettingError` where it is not compiled to any."""
+        listing: str | None = getattr(self._forward, "assembly", None)
+        if listing is None:
+            raise SettingError(f'{self.plan.graph.name}: it runs without machine code of its own; target="llvm" makes some')
+        return listing
 
     @property
     def backward_source(self) -> str:

@@ -1,7 +1,7 @@
 """RNN: a cell unrolled over time, with its parameters."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from elman.trees import Tree
 
 CARRY = {RESET: "reset", CUT: "truncate"}
 """From the flags of a flow to the rules for carrying the state."""
+
+PLAIN = (Asked(), Asked(tokens=True))
+"""Nothing but a sequence of vectors, or of tokens."""
 
 
 class _Held:
@@ -103,13 +106,18 @@ class RNN(Layer):
 
     @property
     def plan(self) -> Plan:
-        """When each gate runs, for a plain sequence of vectors."""
+        """When each gate runs and what it takes, for a plain sequence of vectors."""
         return self._program(Asked()).plan
 
     @property
     def source(self) -> str:
         """What the target made of the equations, for a plain sequence of vectors."""
         return self._program(Asked()).source
+
+    @property
+    def assembly(self) -> str:
+        """The same as machine code. Raises `SettingError` where the target makes none."""
+        return self._program(Asked()).assembly
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -126,33 +134,39 @@ class RNN(Layer):
     def _leaves(self) -> tuple[Layer, ...]:
         return (self,)
 
+    def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
+        return (self._program(Asked(tokens)).plan,)
+
     # --- a part of a layer --------------------------------------------------------------------------------------------
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         flags = flow.flags()
-        inputs, carry = {self._input: flow.x, **flags}, {CARRY[flag] for flag in flags}
+        carry = {CARRY[flag] for flag in flags}
         if RESET in flags and self.learn_initial:
             carry = carry - {"reset"} | {"learnt reset"}
         if self.recurrent_dropout and flow.noise is not None:
             carry.add("dropout")
-        asked = Asked(flow.tokens, frozenset(carry), keep, flow.gradient)
+        asked = (
+            Asked(flow.tokens, frozenset(carry), keep, flow.gradient)
+            if carry or keep or flow.gradient
+            else PLAIN[flow.tokens]
+        )
         compiled = self._program(asked)
-        inputs |= self._masks(compiled, flow)
+        inputs = {self._input: flow.x, **flags}
+        if "dropout" in carry:
+            inputs |= self._masks(compiled, flow)
         held = self._held  # read once: another thread may set others meanwhile
         parameters = held.parameters
         prepared = compiled.prepare(parameters) if flow.gradient else held.prepare(compiled)
         first = self._initial(flow.x.shape[1]) if states is None else states
         run = compiled.forward(prepared, inputs, first, lengths=flow.lengths, backwards=flow.backwards)
         outputs = run.outcome.outputs
-
-        def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
-            return self._back(compiled, run, parameters, dy, d_states, states is None)
-
         values = {name: outputs[name] for name in keep}
-        return Passed(outputs[self._output_name], run.outcome.states, values, back if flow.gradient else None)
+        back = partial(self._back, compiled, run, parameters, states is None) if flow.gradient else None
+        return Passed(outputs[self._output_name], run.outcome.states, values, back)
 
     def _back(
-        self, compiled: Program, run: Run, parameters: Mapping[str, Array], dy: Array, d_states: Tree, from_initial: bool
+        self, compiled: Program, run: Run, parameters: Mapping[str, Array], from_initial: bool, dy: Array, d_states: Tree
     ) -> tuple[dict[str, Array], Array | None, Tree]:
         found = compiled.backward(parameters, run, {self._output_name: dy}, d_states)
         first = {name: found.states["d_" + name] for name in self._state_shapes}

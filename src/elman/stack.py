@@ -16,6 +16,7 @@ from elman.flow import Back, Flow, Passed
 from elman.gates import Array
 from elman.lanes import LayerLane, chained
 from elman.layer import Layer
+from elman.passes import Plan
 from elman.states import State
 from elman.trees import Tree
 
@@ -84,6 +85,9 @@ class _Parts(Layer):
 
     def _leaves(self) -> tuple[Layer, ...]:
         return tuple(leaf for part in self.parts.values() for leaf in part._leaves())
+
+    def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
+        return tuple(plan for part in self.parts.values() for plan in part._plans(tokens=tokens))
 
     def _state_in(self, given: Any, batch: int | None) -> Tree | None:
         if given is None:
@@ -157,6 +161,10 @@ class Stack(_Parts):
                 return None
             lanes[name], x, tokens = lane, lane.y, False
         return chained(lanes)
+
+    def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
+        first, *others = self.parts.values()  # which alone reads the tokens
+        return (*first._plans(tokens=tokens), *(plan for part in others for plan in part._plans()))
 
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         last: Tree = {}

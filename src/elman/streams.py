@@ -161,12 +161,11 @@ class Streams:
                 if streams is not None or lengths is not None:
                     raise StreamError(f"{self._of.name}: a mapping says which streams and how long; give it alone")
                 return self._push_each(x)
-            rows = self._chosen(self._rows if streams is None else streams)
-            x = _array(self._of.name, x)
-            if x.ndim == 0 or len(x) != len(rows):
-                shape = written(x.shape)
-                raise ShapeError(f"{self._of.name}: {shape} for {len(rows)} streams; one row a stream is wanted")
-            if not rows:
+            rows = None if streams is None else self._chosen(streams)
+            x, count = _array(self._of.name, x), len(self._rows if rows is None else rows)
+            if x.ndim == 0 or len(x) != count:
+                raise ShapeError(f"{self._of.name}: {written(x.shape)} for {count} streams; one row a stream is wanted")
+            if not count:
                 raise StreamError(f"{self._of.name}: there is no stream to push to; join() adds one")
             _, single = self._of._pushed(x[0])
             y = self._advance(x[:, None] if single else x, rows, lengths)
@@ -231,10 +230,13 @@ class Streams:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _advance(self, x: Array, rows: list[int], lengths: Any) -> Array:
-        everyone = rows == list(range(len(self._rows)))
-        y, state = self._of._advance(x, self._state if everyone else self._state[rows], lengths)
-        self._state = state if everyone else _replaced(self._state, rows, state)
+    def _advance(self, x: Array, rows: list[int] | None, lengths: Any) -> Array:
+        """Run on with these rows of the state; None: with all, in their order."""
+        if rows is None or rows == list(range(len(self._rows))):
+            y, self._state = self._of._advance(x, self._state, lengths)
+        else:
+            y, state = self._of._advance(x, self._state[rows], lengths)
+            self._state = _replaced(self._state, rows, state)
         return y
 
     def _push_each(self, pushed: Mapping[int, Any]) -> dict[int, Array]:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from elman import __version__
-from elman.cli import cache, cells, generate, inspect, predict, show, train
+from elman.cli import bench, cache, cells, generate, inspect, predict, show, train
 from elman.errors import ElmanError
 from elman.viz import plain
 
@@ -26,6 +26,7 @@ app.command()(train.train)
 app.command()(generate.generate)
 app.command()(show.show)
 app.command()(cells.cells)
+app.command()(bench.bench)
 app.command()(cache.cache)
 
 

@@ -12,24 +12,32 @@ from elman.viz import plain
 def show(
     model: Annotated[Path | None, typer.Argument(help="Model file; without it, the one that comes along.")] = None,
     source: Annotated[bool, typer.Option("--source", help="Print the program made of the equations.")] = False,
+    limits: Annotated[bool, typer.Option("--limits", help="Print plans with microseconds at this machine's limit.")] = False,
 ) -> None:
     """Tell what is in a model file: sizes, parameters, equations, vocabulary, how it was trained."""
     from elman.viz.terminal import say, symbols
 
     net = shared.opened(model)
-    layers: tuple[Any, ...] = net.rnn._leaves()
-    parts = (*layers, net.readout)
+    parts: tuple[Any, ...] = (*net.rnn._leaves(), net.readout)
+    plans = net.rnn._plans(tokens=net.reads_tokens)
     if source:
         print(plain("\n\n".join(part.source for part in parts)))  # as it is: a line that was wrapped would not run
         return
     console = shared.console()
+    if limits:
+        from elman.targets import target
+
+        target("llvm")  # or why it cannot be had, before what needs it is imported
+        from elman.bench import expected
+
+        say(console, "\n\n".join(map(expected, (*plans, net.readout.plan))))
+        return
     graphs = "\n\n".join(str(part.graph) for part in parts)
     say(console, f"{net!r}\n\n{graphs}\n\nparameters")
     for name, value in net.parameters.items():
         shape, span = "x".join(map(str, value.shape)), f"between {value.min():.3f} and {value.max():.3f}"
         say(console, f"  {name:6} {shape:>12} {value.size:>10,}  {span}")
-    plans = "\n".join(str(layer.plan) for layer in layers)
-    say(console, f"\n{plans}\n\nvocabulary")
+    say(console, "\n" + "\n".join(map(str, plans)) + "\n\nvocabulary")
     if net.vocabulary is None:
         say(console, "  none: tokens are integers")
     else:

@@ -9,14 +9,23 @@
 A loop that holds less runs faster: this is where a cell's input products become one product for all steps.
 """
 
+import math
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from elman.graph import Graph
-from elman.nodes import LEAVES
+from elman.nodes import LEAVES, Node
 from elman.passes.dependence import Dependence, dependence
 
 PHASES = ("prepare", "before", "loop", "after", "finish")
+
+READ = {"prepare": "once", "before": "a chunk", "loop": "a step", "after": "a chunk", "finish": "once"}
+"""How often a phase reads its matrices: outside the loop once for all steps of a chunk and all examples."""
+
+WIDTH, INSIDE, TOGETHER = 80, " " * 4, "\u00a0"
+"""Of what is printed: columns, what stands before gates, and a blank at which no line ends."""
 
 SUMMED = ("outer", "scatter")
 """Gates whose totals a target computes without the summands."""
@@ -49,8 +58,8 @@ def fused(graph: Graph, facts: Dependence, index: int) -> bool:
     return node.gate == "expand"
 
 
-def schedule(graph: Graph) -> "Plan":
-    """Give every gate its phase."""
+def schedule(graph: Graph, itemsize: int = 4) -> "Plan":
+    """Give every gate its phase; `itemsize` is what the plan takes for the bytes of a number."""
     facts = dependence(graph)
     phases = []
     for index, node in enumerate(graph.nodes):
@@ -64,16 +73,22 @@ def schedule(graph: Graph) -> "Plan":
             phases.append("before")
         else:
             phases.append("after" if sunk(facts, index) else "loop")
-    return Plan(graph, tuple(phases), facts.shared)
+    return Plan(graph, tuple(phases), facts.shared, itemsize)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph and the phase of each of its gates (empty for a leaf, and for what is fused into its user)."""
+    """A graph and the phase of each of its gates (empty for a leaf, and for what is fused into its user).
+
+    Printed, it tells of each phase its gates, its matrix products with their multiplications and operations (a multiply-add
+    being two), both for one step of one example, and the bytes of the matrices that it reads. `elman.bench.expected` adds
+    the microseconds that this machine takes for it at least.
+    """
 
     graph: Graph
     phases: tuple[str, ...]
     shared: tuple[bool, ...]
+    itemsize: int = 4
 
     @property
     def recurrent(self) -> bool:
@@ -131,28 +146,51 @@ class Plan:
     @cached_property
     def recurrent_matrices(self) -> list[int]:
         """Matrices made of parameters that products of the loop meet at every step."""
-        nodes = self.graph.nodes
-        matrices = {nodes[i].inputs[0] for i in self.nodes("loop") if nodes[i].gate == "product"}
-        return sorted(i for i in matrices if self.shared[i] and nodes[i].gate != "constant")
+        return [i for i in self.matrices("loop") if self.graph.nodes[i].gate != "constant"]
+
+    def matrices(self, *phases: str) -> list[int]:
+        """Matrices that products of these phases meet and that are the same for all examples and steps."""
+        met = {node.inputs[0] for phase in phases for node in self.products(phase) if node.gate == "product"}
+        return sorted(i for i in met if self.shared[i])
+
+    def products(self, phase: str) -> list[Node]:
+        """Matrix products of a phase; the total of outer products is one of two matrices."""
+        nodes, made = self.graph.nodes, []
+        for index in self.nodes(phase):
+            summed = nodes[index].inputs[0] if nodes[index].gate == "total" else index
+            made.append(nodes[index if self.phases[summed] else summed])
+        return [node for node in made if node.gate in ("product", "outer")]
 
     def multiplications(self, phase: str) -> int:
         """Multiplications of the matrix products of a phase, for one step of one example (or once, where shared)."""
         count = 0
-        for index in self.nodes(phase):
-            node = self.graph.nodes[index]
-            if node.gate == "total":
-                node = self.graph.nodes[node.inputs[0]]
-            if node.gate in ("product", "outer"):
-                a, b = (self.graph.nodes[i].shape for i in node.inputs)
-                count += int(a[0]) * int(a[1] if node.gate == "product" else b[0])
+        for node in self.products(phase):
+            a, b = (self.graph.nodes[i].shape for i in node.inputs)
+            count += int(a[0]) * int(a[1] if node.gate == "product" else b[0])
         return count
 
+    def bytes_read(self, *phases: str) -> int:
+        """Bytes of the matrices of these phases, each counted once."""
+        return self.itemsize * sum(math.prod(map(int, self.graph.nodes[i].shape)) for i in self.matrices(*phases))
+
     def __str__(self) -> str:
-        lines = [f"plan of {self.graph.name}"]
+        return self.table()
+
+    def table(self, us: Mapping[str, float] | None = None) -> str:
+        """The phases in 80 columns, with the microseconds of each where they are given."""
+        titles = f"{'products':>18}{'multiplications':>17}{'operations':>15}{'bytes read':>15}"
+        lines = [f"plan of {self.graph.name}, for a step of one example", titles + ("" if us is None else f"{'us':>15}")]
         for phase in PHASES:
             gates = [self.graph.nodes[i].gate for i in self.nodes(phase)]
-            if gates:
-                counts = ", ".join(f"{gates.count(g)} {g}" for g in dict.fromkeys(gates))
-                per = "once" if phase in ("prepare", "finish") else "a step"
-                lines.append(f"  {phase:8} {self.multiplications(phase):>10,} multiplications {per}: {counts}")
-        return "\n".join(lines)
+            if not gates:
+                continue
+            products, count, read = len(self.products(phase)), self.multiplications(phase), self.bytes_read(phase)
+            line = f"  {phase:8}{products:>8,}{count:>17,}{2 * count:>15,}{read:>15,} {READ[phase]:7}"
+            lines.append((line if us is None else f"{line}{_told(us[phase]):>7}").rstrip())
+            counts = ", ".join(f"{gates.count(g)}{TOGETHER}{g}" for g in dict.fromkeys(gates))
+            lines += textwrap.wrap(counts, WIDTH, initial_indent=INSIDE, subsequent_indent=INSIDE)
+        return "\n".join(lines).replace(TOGETHER, " ")
+
+
+def _told(us: float) -> str:
+    return f"{us:.3f}" if us < 100 else f"{us:,.0f}"

@@ -63,7 +63,7 @@ class NumpyProgram:
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Prepared:
         """Run the phase of the parameters; for lasting ones make also what a single run makes only where it is long."""
         shared = {index: parameters[name] for name, index in self.graph.leaves("parameter").items()}
-        with np.errstate(over="ignore"):
+        with _quiet():
             self._call("prepare", shared)
             prepared = Prepared(shared)
             if lasting:
@@ -87,7 +87,7 @@ class NumpyProgram:
         parts = rows.parts(CHUNK * 256 // max(self._width, 256))
         outputs: dict[str, Array] = {}
         totals: dict[int, Array] = {}
-        with np.errstate(over="ignore"):  # exp(-x) = inf gives sigmoid its limit
+        with _quiet():
             for part in reversed(parts) if backwards else parts:
                 chunk = rows.chunk(part)
                 values = self._chunk(prepared, inputs, chunk, carried, backwards)
@@ -216,3 +216,8 @@ class NumpyProgram:
         values[next(iter(self.graph.leaves("token").values()))] = np.arange(self._vocabulary)
         self._call("before", values)
         return {index: values[index] for index in self.plan.gives("before")}
+
+
+def _quiet() -> np.errstate:
+    """exp(-x) = inf gives sigmoid its limit; and OpenBLAS computes lanes beyond the edge of a matrix, and may flag those."""
+    return np.errstate(over="ignore", invalid="ignore")

@@ -1,32 +1,26 @@
-"""Threads: how many there may be, and a pool of them that runs parts of a call side by side.
+"""Threads: how many a call may use, and on which cores they run.
 
-What a thread computes does not depend on how many there are: examples are split between them, or the lanes of vectors, and
-neither changes a bit.
+What a thread computes does not depend on how many there are: they share examples, or lanes of vectors, and neither changes a
+bit.
 """
 
+import ctypes
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from contextlib import suppress
 
 from elman.errors import SettingError
 
-ENOUGH = 4e6
-"""Multiplications that a thread should have: some tenth of a millisecond, for waking a thread takes a twentieth."""
-
 
 class Threads:
-    """The number of threads, and those that wait for work."""
+    """The number of threads that a call may use."""
 
     def __init__(self) -> None:
         self._asked: int | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = Lock()
-        if hasattr(os, "register_at_fork"):  # threads do not live on in a child
-            os.register_at_fork(after_in_child=self._forget)
 
-    def _forget(self) -> None:
-        self._pool, self._lock = None, Lock()
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody said how many."""
+        return self._asked is not None
 
     @property
     def count(self) -> int:
@@ -41,25 +35,42 @@ class Threads:
             )
         self._asked = count
 
-    def useful(self, work: float) -> int:
-        """How many threads so many multiplications are worth; all that were asked for, if they were."""
-        return self._asked or max(1, min(self.count, int(work / ENOUGH)))
+    def useful(self, work: float, enough: float) -> int:
+        """How many threads some work is worth, if each should have enough of it; all that were asked for, if they were."""
+        if self._asked:
+            return self._asked
+        worth = int(work / enough)
+        return 1 if worth < 2 else min(self.count, worth)
 
-    def run(self, parts: Iterable[Callable[[], None]]) -> None:
-        """Run all parts at the same time, one of them on the caller's thread; returns when all are done."""
-        first, *others = parts
-        waiting = [self._workers(len(others)).submit(part) for part in others]
-        try:
-            first()
-        finally:
-            for future in waiting:
-                future.result()
 
-    def _workers(self, count: int) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None or self._pool._max_workers < count:
-                self._pool = ThreadPoolExecutor(max(count, self.count), thread_name_prefix="elman")
-            return self._pool
+class Cores:
+    """On which core a thread runs, where the system tells.
+
+    A thread that is woken is often put on the core of the one that woke it, where it waits for its turn, some milliseconds,
+    while another core is idle. So a worker is moved to another core before it is woken; it is not bound to it.
+    """
+
+    def __init__(self) -> None:
+        self._ask = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+
+    def place(self, thread: int | None, k: int) -> set[int]:
+        """Move a sleeping thread to the k-th core from the caller's; returns the cores that it may use when it is awake."""
+        with suppress(OSError):
+            here, allowed = self._ask() if self._ask else -1, os.sched_getaffinity(0) if self._ask else set()
+            if thread and here in allowed:
+                cores = sorted(allowed)
+                os.sched_setaffinity(thread, {cores[(cores.index(here) + k) % len(cores)]})
+                return allowed
+        return set()
+
+    def free(self, allowed: set[int]) -> None:
+        """Let the calling thread use these cores again."""
+        with suppress(OSError):
+            if allowed:
+                os.sched_setaffinity(0, allowed)
+
+
+cores = Cores()
 
 
 def available() -> int:

@@ -10,10 +10,10 @@ import llvmlite.binding as llvm
 from elman.targets.llvm.machine import Machine, initialize
 from elman.targets.llvm.store import store
 
-Call = Callable[[Any, int, int, int], None]
-"""A compiled `run(table, workspace, first, last)`; it lets other threads run meanwhile."""
+Call = Callable[[Any, int, int, int, int], None]
+"""A compiled `run(table, workspace, first, last, part)`; it lets other threads run meanwhile."""
 
-KIND = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+KIND = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
 
 
 @dataclass
@@ -21,11 +21,19 @@ class Code:
     """Machine code that stays as long as this does."""
 
     call: Call
+    address: int
     engine: Any
 
 
 def compiled(key: str, source: Callable[[], str], machine: Machine) -> Code:
-    """The function `run` of a module, from the store on disk, or compiled from its text and put there."""
+    """The function `run` of a module."""
+    engine = loaded(key, source, machine)
+    address = engine.get_function_address("run")
+    return Code(KIND(address), address, engine)
+
+
+def loaded(key: str, source: Callable[[], str], machine: Machine) -> Any:
+    """The engine that holds a module: from the store on disk, or compiled from its text and put there."""
     data = store.get(key)
     if data is None:
         data = object_code(source(), machine)
@@ -34,7 +42,7 @@ def compiled(key: str, source: Callable[[], str], machine: Machine) -> Code:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target(machine))
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    return Code(KIND(engine.get_function_address("run")), engine)
+    return engine
 
 
 def object_code(text: str, machine: Machine) -> bytes:
@@ -58,10 +66,15 @@ def _target(machine: Machine) -> Any:
 
 
 def _optimised(text: str, target: Any) -> Any:
+    """What LLVM should improve: little, for the text says already what belongs into registers and what is unrolled."""
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.slp_vectorization = options.loop_vectorization = False  # vectors are written as vectors already
-    builder = llvm.create_pass_builder(target, options)
-    builder.getModulePassManager().run(module, builder)
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options())
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
     return module

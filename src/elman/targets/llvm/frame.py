@@ -8,6 +8,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from elman.targets.llvm.groups import Group
+from elman.targets.llvm.places import LINE
 from elman.targets.llvm.vectors import INDEX, Value, Vectors
 
 POINTER = ir.PointerType()
@@ -17,22 +18,29 @@ POINTER = ir.PointerType()
 class Shaping:
     """What a kernel is made for: vectors of `lanes` lanes, so many registers for them.
 
-    Tiles are of these many rows, outside of the loop (`rows`) and in it (`examples`), tried in this order.
+    The loop runs for one example at a time (`single`), or for any number. The lanes of every value are shared by so many
+    threads (`parts`).
     """
 
     lanes: int
     registers: int
-    rows: tuple[int, ...]
-    examples: tuple[int, ...]
+    single: bool = False
+    parts: int = 1
 
 
 @dataclass
 class Over:
-    """A loop under construction: its index, the carried values now, and (set by the body) for the next round."""
+    """A loop under construction: its index, the carried values now, and (set by the body) for the next round.
+
+    `following` is the next index, if the body sets it; `after` is where a body goes that leaves: then index and carried
+    values are those of the round that was left.
+    """
 
     index: Value
     now: list[Value]
+    after: ir.Block
     next: list[Value] = field(default_factory=list)
+    following: Value | None = None
 
 
 class Frame:
@@ -74,14 +82,22 @@ class Frame:
             phi.add_incoming(value, before)
         b.cbranch(b.icmp_signed("<", index, stop), body, after)
         b.position_at_end(body)
-        over = Over(index, list(phis), list(phis))
+        over = Over(index, list(phis), after, list(phis))
         yield over
-        index.add_incoming(b.add(index, self.index(step)), b.block)
+        following = b.add(index, self.index(step)) if over.following is None else over.following
+        index.add_incoming(following, b.block)
         for phi, value in zip(phis, over.next, strict=True):
             phi.add_incoming(value, b.block)
         b.branch(head)
         b.position_at_end(after)
         over.next = list(phis)
+
+    def room(self, v: Vectors, count: int) -> Value:
+        """Memory for so many vectors while the function runs."""
+        with self.b.goto_entry_block():
+            room = self.b.alloca(v.type, count)
+        room.align = LINE
+        return room
 
     def _masked(self, v: Vectors, held: int) -> Value:
         lanes = [int(lane < held) for lane in range(v.width)]

@@ -1,44 +1,41 @@
 """The kernel: one function that runs a plan over all steps of some examples, from IR builder to text.
 
-    run(table, workspace, first, last)    examples `first` to `last` (sorted, longest first) of the table's arrays
+    run(table, workspace, first, last, part)    examples `first` to `last` (sorted, longest first) of the table's arrays
 
 The table holds integers and addresses in the order of `Table`. Chunk by chunk of time the kernel computes what needs no
 state (all rows of the chunk), goes step by step through the loop, and computes what feeds no state. A row is one step of one
 example; two small arrays say which. An example joins when its first step comes and retires after its last.
+
+Where threads share the lanes (`Shaping.parts`), each runs the kernel with the same workspace and its own `part`: it computes
+its tiles of every group, and meets the others before it reads what they have computed.
 """
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 
 from elman.passes import Plan
 from elman.shapes import Shape
+from elman.targets.llvm.blocks import FAR, Blocks, heights
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.groups import Group, Grouping
+from elman.targets.llvm.meeting import Meeting
+from elman.targets.llvm.mode import Mode
 from elman.targets.llvm.places import LINE, Place, Places, elements
-from elman.targets.llvm.recipe import Walk, walks
-from elman.targets.llvm.table import FIELDS, Table
+from elman.targets.llvm.recipe import Walk
+from elman.targets.llvm.row import Row
+from elman.targets.llvm.table import FIELDS, NUMBERS, Table
 from elman.targets.llvm.tiles import Tile
 from elman.targets.llvm.vectors import FLOATS, INDEX, Value
 from elman.targets.llvm.whole import Whole
-
-
-@dataclass
-class Row:
-    """One example at one step: the step, the example as the caller counts, its row in the chunk and among the examples."""
-
-    step: Value
-    example: Value
-    in_chunk: Value
-    in_batch: Value
 
 
 class Kernel(Frame):
     """Builds the IR of a plan; `str(kernel.module)` is its text."""
 
     def __init__(self, plan: Plan, dtype: str, shaping: Shaping) -> None:
-        super().__init__(f"elman_{plan.graph.name}", dtype, shaping, [POINTER, POINTER, INDEX, INDEX])
+        super().__init__(f"elman_{plan.graph.name}", dtype, shaping, [POINTER, POINTER, INDEX, INDEX, INDEX])
         self.plan, self.graph = plan, plan.graph
         self.grouping = Grouping(plan)
         self.places = Places(self.grouping)
@@ -81,31 +78,35 @@ class Kernel(Frame):
 
     def _build(self) -> None:
         b = self.b
-        table, self._workspace, self._first, self._last = self.function.args
+        table, self._workspace, self._first, self._last, self._part = self.function.args
+        mode = Mode(self)
         self._read_table(table)
+        parts = self.shaping.parts
+        self._meeting = Meeting(self, parts, self._fields["field", "counter"]) if parts > 1 else None
         self._lay_out()
+        weights = sum(self.plan.multiplications(phase) for phase in ("before", "loop", "after")) * FLOATS[self.dtype][1] // 8
+        self._is_far = weights > FAR * parts
+        self._is_back = b.trunc(self._fields["field", "turn"], ir.IntType(1))
         self._ran = b.alloca(INDEX)
         b.store(self.index(0), self._ran)
-        steps, chunk = self._fields["field", "steps"], self._fields["field", "chunk"]
-        rounds = b.sdiv(b.sub(b.add(steps, chunk), self.index(1)), chunk)
-        with self.loop(self.index(0), rounds) as over:
-            start = b.mul(over.index, chunk)
-            stop = self.smaller(b.add(start, chunk), steps)
-            self._chunk(start, stop)
+        steps = self._fields["field", "steps"]
+        with self.loop(self.index(0), steps) as over:
+            over.following = self._chunk(over.index, steps)
+        mode.restore()
         b.ret_void()
 
     def _read_table(self, table: Value) -> None:
         self._fields: dict[tuple[str, Any], Value] = {}
         for position, name in enumerate(self.table.names):
             address = self.b.gep(table, [self.index(position)], source_etype=INDEX)
-            is_number = name[0] in ("by step", "by example") or name in [("field", n) for n in FIELDS[:3]]
+            is_number = name[0] in ("by step", "by example") or name in [("field", n) for n in FIELDS[:NUMBERS]]
             self._fields[name] = self.b.load(address, typ=INDEX if is_number else POINTER)
 
     def _lay_out(self) -> None:
         """Find the arrays of the workspace, one after another, each from a new line of the cache."""
         b, size = self.b, FLOATS[self.dtype][1] // 8
         batch = b.sub(self._last, self._first)
-        rows = b.mul(self._fields["field", "chunk"], batch)
+        rows = self._fields["field", "room"]
         at = self._workspace
         self._bases: dict[Place, Value] = {}
 
@@ -140,35 +141,42 @@ class Kernel(Frame):
         address = self.b.gep(self._fields["field", "order"], [self.b.add(self._first, row)], source_etype=INDEX)
         return self.b.load(address, typ=INDEX)
 
-    def _chunk(self, start: Value, stop: Value) -> None:
-        rows = self._list_rows(start, stop)
+    def _chunk(self, start: Value, steps: Value) -> Value:
+        """The steps from `start` on that there is room for; returns the first that is left."""
+        stop, rows = self._list_rows(start, steps)
         phases = self.places.phases
         self._phase("before", phases["before"], rows)
         if self.plan.recurrent:
             self._loop_over_steps(phases["loop"], start, stop)
         self._phase("after", phases["after"], rows)
+        return stop
 
-    def _list_rows(self, start: Value, stop: Value) -> Value:
-        """Write down step and example of every row of the chunk; returns how many there are."""
+    def _list_rows(self, start: Value, steps: Value) -> tuple[Value, Value]:
+        """Write down step and example of every row of a chunk; returns where it stops, and how many rows there are."""
         b = self.b
-        with self.loop(start, stop, carried=[self.index(0)]) as over:
+        with self.loop(start, steps, carried=[self.index(0)]) as over:
             step = self._step(over.index)
             count = self._running(step)
+            following = b.add(over.now[0], count)
+            fits = b.append_basic_block("fits")
+            b.cbranch(b.icmp_signed(">", following, self._fields["field", "room"]), over.after, fits)
+            b.position_at_end(fits)
             with self.loop(self.index(0), count) as inner:
                 at = b.add(over.now[0], inner.index)
                 b.store(step, b.gep(self._row_steps, [at], source_etype=INDEX))
                 b.store(self._example(inner.index), b.gep(self._row_examples, [at], source_etype=INDEX))
-            over.next = [b.add(over.now[0], count)]
-        return over.next[0]
+            over.next = [following]
+        return over.index, over.next[0]
 
     def _phase(self, phase: str, groups: list[Group], rows: Value) -> None:
         """Groups over all rows of a chunk."""
         b = self.b
 
+        def listed(array: Value, at: Value) -> Value:
+            return b.load(b.gep(array, [at], source_etype=INDEX), typ=INDEX)
+
         def row(at: Value) -> Row:
-            step = b.load(b.gep(self._row_steps, [at], source_etype=INDEX), typ=INDEX)
-            example = b.load(b.gep(self._row_examples, [at], source_etype=INDEX), typ=INDEX)
-            return Row(step, example, at, at)
+            return Row(partial(listed, self._row_steps, at), partial(listed, self._row_examples, at), lambda: at, at)
 
         for group in groups:
             self._group(group, phase, rows, row)
@@ -178,11 +186,12 @@ class Kernel(Frame):
         with self.loop(start, stop, carried=[self.index(0)]) as over:
             step = self._step(over.index)
             count = self._running(step)
+            self._is_back = b.trunc(b.add(over.index, self._fields["field", "turn"]), ir.IntType(1))
             self._join(count)
             begin = over.now[0]
 
             def row(at: Value) -> Row:
-                return Row(step, self._example(at), b.add(begin, at), at)
+                return Row(lambda: step, partial(self._example, at), lambda: b.add(begin, at), at)
 
             for group in groups:
                 self._group(group, "loop", count, row)
@@ -193,9 +202,10 @@ class Kernel(Frame):
                 b.store(following, slots[0])
                 b.store(now, slots[1])
             over.next = [b.add(begin, count)]
+        self._is_back = b.trunc(self._fields["field", "turn"], ir.IntType(1))
 
     def _join(self, count: Value) -> None:
-        """Bring the states of the examples that run for the first time."""
+        """Bring the states of the examples that run for the first time. All who share the work write the same there."""
         with self.loop(self.b.load(self._ran, typ=INDEX), count) as over:
             for name in self.graph.leaves("state"):
                 self._copy_state(Place("first", name), Place("now", name), over.index)
@@ -208,7 +218,7 @@ class Kernel(Frame):
         is_last = b.icmp_signed(">=", following, self._fields["field", "steps"])
         inside = b.select(is_last, k, following)
         left = b.select(is_last, self.index(0), self._running(self._step(inside)))
-        with self.loop(left, count) as over:
+        with self.loop(b.add(left, self._part), count, self.shaping.parts) as over:
             for name in self.graph.leaves("state"):
                 self._copy_state(Place("next", name), Place("last", name), over.index)
 
@@ -238,60 +248,63 @@ class Kernel(Frame):
     # --- groups -------------------------------------------------------------------------------------------------------
 
     def _group(self, group: Group, phase: str, rows: Value, row: Any) -> None:
-        """A group over some rows: vectors of lanes outside, so that their weights stay near; rows inside."""
+        """A group over some rows; who shares the work meets the others after it."""
         if group.whole:
-            with self.loop(self.index(0), rows) as over:
+            with self.loop(*self._share(rows)) as over:
                 Whole(self, group, phase, row(over.index)).run()
-            return
-        lines = int(group.shape[0]) if len(group.shape) > 1 else 1
-        if lines == 1:
-            self._line(group, phase, rows, row, self.index(0))
-            return
-        with self.loop(self.index(0), self.index(lines)) as over:
-            self._line(group, phase, rows, row, over.index)
+        else:
+            lines = int(group.shape[0]) if len(group.shape) > 1 else 1
+            with self.loop(self.index(0), self.index(lines)) as over:
+                self._line(group, phase, rows, row, over.index)
+        if self._meeting:
+            self._meeting.meet()
+
+    def _share(self, count: Value) -> tuple[Value, Value]:
+        """Where the part of `count` things that this thread does begins and ends."""
+        b, parts = self.b, self.shaping.parts
+        if parts == 1:
+            return self.index(0), count
+        first, behind = b.mul(count, self._part), b.mul(count, b.add(self._part, self.index(1)))
+        return b.sdiv(first, self.index(parts)), b.sdiv(behind, self.index(parts))
 
     def _line(self, group: Group, phase: str, rows: Value, row: Any, line: Value) -> None:
-        v = self.vectors(group)
-        width = int(group.shape[-1]) if group.shape else 1
-        whole, rest = divmod(width, v.width)
-        sums = max([len(walk.sums) for walk in walks(self.grouping, group)], default=1)
-        done: Value = self.index(0)
-        for tall in self.shaping.examples if phase == "loop" else self.shaping.rows:
-            done = self._rows_of(group, phase, (done, rows), row, line, tall, (whole, rest, sums))
+        """A vector, or a row of a matrix. Threads share its lanes or, where these are too few for all, the examples."""
+        blocks = Blocks.of(self.grouping, group, self.vectors(group).width, self.shaping.parts)
+        done, stop = (self.index(0), rows) if blocks.parts > 1 else self._share(rows)
+        for tall, least in heights(blocks.sums, self.shaping, phase == "loop"):
+            left = self.b.sub(stop, done)
+            tiles = self.b.sdiv(self.b.add(left, self.index(tall - least)), self.index(tall))
+            end = self.smaller(self.b.add(done, self.b.mul(tiles, self.index(tall))), stop)
 
-    def _rows_of(
-        self,
-        group: Group,
-        phase: str,
-        span: tuple[Value, Value],
-        row: Any,
-        line: Value,
-        tall: int,
-        size: tuple[int, int, int],
-    ) -> Value:
-        """All rows that fill tiles of this height; returns the first that is left."""
-        b, (whole, rest, sums), (start, stop) = self.b, size, span
-        v = self.vectors(group)
-        # A row by itself takes its weights straight from memory; several keep them, beside their sums, in registers.
-        registers = self.shaping.registers
-        most = registers // 2 if tall == 1 else (registers - 2) // (tall + 1) * tall
-        vectors = whole + (rest > 0)
-        wide = max(1, min(most // (tall * sums), vectors))
-        wide = -(-vectors // -(-vectors // wide))  # as even as can be
-        full = b.sdiv(b.sub(stop, start), self.index(tall))
-        end = b.add(start, b.mul(full, self.index(tall)))
+            def tile(
+                block: Value, vectors: int, held: int, tall: int = tall, span: tuple[Value, Value] = (done, end)
+            ) -> None:
+                last = self.b.sub(span[1], self.index(1))
+                with self.loop(span[0], span[1], tall) as over:
 
-        def over_rows(block: Value, vectors: int, held: int) -> None:
-            with self.loop(start, end, tall) as over:
-                rows = [row(b.add(over.index, self.index(r))) for r in range(tall)]
-                Tile(self, group, phase, rows, block, vectors, held, line).run()
+                    def row_at(r: Value) -> Row:
+                        found: Row = row(self.smaller(self.b.add(over.index, r), last))
+                        return found
 
-        tiles, left = divmod(whole, wide)
-        if tiles:
-            with self.loop(self.index(0), self.index(tiles * wide), wide) as over:
-                over_rows(over.index, wide, v.width)
-        if left:
-            over_rows(self.index(tiles * wide), left, v.width)
-        if rest:
-            over_rows(self.index(whole), 1, rest)
-        return end
+                    Tile(self, group, phase, row_at, tall, block, vectors, held, line).run()
+
+            self._over_blocks(blocks, blocks.wide(tall, self.shaping.registers), tile)
+            done = end
+
+    def _over_blocks(self, blocks: Blocks, wide: int, tile: Any) -> None:
+        """Tiles of so many vectors of lanes: outside of the rows, so that their weights stay near."""
+        b = self.b
+        full, total = blocks.whole // wide, -(-blocks.count // wide)
+        first, behind = self._share(self.index(total)) if blocks.parts > 1 else (self.index(0), self.index(total))
+        if full:
+            start = b.mul(first, self.index(wide))
+            stop = b.mul(self.smaller(behind, self.index(full)), self.index(wide))
+            with self.loop(start, stop, wide) as over:
+                block = over.index
+                if self._is_far:  # there and back again: what was read last is still near
+                    there = b.sub(b.add(start, stop), b.add(block, self.index(wide)))
+                    block = b.select(self._is_back, there, block)
+                tile(block, wide, blocks.lanes)
+        if total > full:
+            with b.if_then(b.icmp_signed("==", behind, self.index(total))):
+                tile(self.index(full * wide), blocks.count - full * wide, blocks.held)

@@ -1,16 +1,25 @@
 """A lane: one example step after step, with every buffer and every address kept from call to call."""
 
-import ctypes
 from collections.abc import Mapping
+from itertools import cycle
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elman.gates import Array
+from elman.targets.llvm.crew import crew
+from elman.targets.llvm.memory import address, aligned
 from elman.targets.llvm.places import LINE
+from elman.targets.llvm.table import FIELDS
+from elman.targets.threads import shared
 
 if TYPE_CHECKING:
     from elman.targets.llvm.program import LlvmProgram, Packed
+
+
+WIDE = 1 << 20
+"""Bytes of matrices of a lane beyond which threads may share them: one thread reads them in some ten microseconds."""
 
 
 class Lane:
@@ -23,17 +32,47 @@ class Lane:
         self.inputs = {name: inputs.get(name, np.zeros(shape, kind)) for name, (shape, kind) in program.brought.items()}
         self.outputs = {name: np.zeros(shape, program.dtype) for name, shape in program.given.items()}
         self.states = {name: np.array(states[name], program.dtype) for name in program.state_names}
-        call = [1, 1, 0, order.ctypes.data, running.ctypes.data]
+        call = [1, 1, 0, 0, order.ctypes.data, running.ctypes.data, 0]
         for array in (*self.inputs.values(), *self.outputs.values()):
             call += array.ctypes.data, 0, 0
         for array in self.states.values():  # read at the beginning of a step, written at its end
             call += array.ctypes.data, array.ctypes.data
-        table = program.table_of(call, prepared)
-        memory = np.zeros(program.workspace_of(1, 1) + LINE, np.uint8)
-        workspace = memory.ctypes.data + -memory.ctypes.data % LINE
-        self._held = prepared, memory, order, running, table
-        self._run, self._arguments = program.code_for(1).call, (ctypes.addressof(table), workspace, 0, 1)
+        self._counter = aligned((LINE // 8,), np.dtype(np.int64))
+        call[FIELDS.index("counter")], turn, turns = address(self._counter), FIELDS.index("turn"), []
+        for call[turn] in (0, 1):  # matrices are walked there and back again
+            turns.append(np.frombuffer(program.table_of(call, prepared), np.int64))
+        memory = aligned((program.workspace_of(1, 1),), np.dtype(np.uint8))
+        memory[:] = 0
+        self._held = prepared, memory, order, running, turns
+        self._run, self._program = program.code_for(1).call, program
+        self._turns = [(int(table.ctypes.data), address(memory), 0, 1) for table in turns]
+        self._next = cycle([(*each, 0) for each in self._turns])
 
     def step(self) -> None:
         """Read the inputs, write the outputs, carry the states on."""
-        self._run(*self._arguments)
+        self._run(*next(self._next))
+
+
+class WideLane(Lane):
+    """A lane of so large matrices that threads share its lanes, where that is faster."""
+
+    def __init__(
+        self, program: "LlvmProgram", prepared: "Packed", states: Mapping[str, Array], inputs: Mapping[str, Array]
+    ) -> None:
+        super().__init__(program, prepared, states, inputs)
+        self._pace, self._parts = program.pace(0), min(shared.count, program.blocks)
+        self._jobs = cycle([[(*each, part) for part in range(self._parts)] for each in self._turns])
+
+    def step(self) -> None:
+        """Read the inputs, write the outputs, carry the states on."""
+        wanted = shared.count >= self._parts if shared.is_asked else self._pace.together
+        begun = perf_counter()
+        together = wanted and crew.is_free and self._together()
+        if not together:
+            super().step()
+        self._pace.took(together, perf_counter() - begun)
+
+    def _together(self) -> bool:
+        self._counter[0] = 0
+        code = self._program.code_for(1, self._parts)
+        return crew.run(code, next(self._jobs), self._program.machine, address(self._counter))

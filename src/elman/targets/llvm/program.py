@@ -1,12 +1,11 @@
 """The LLVM target's program: packs parameters, fills the table of a call, and runs the kernel."""
 
-import ctypes
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
-from itertools import pairwise
+from functools import cached_property
+from math import prod
+from struct import Struct
 from threading import Lock
 from typing import Any
 
@@ -22,10 +21,14 @@ from elman.targets.llvm import engine
 from elman.targets.llvm.frame import Shaping
 from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.kernel import Kernel
-from elman.targets.llvm.lane import Lane
+from elman.targets.llvm.lane import WIDE, Lane, WideLane
 from elman.targets.llvm.machine import Machine, current
+from elman.targets.llvm.memory import address, aligned
+from elman.targets.llvm.order import by_length, dense
+from elman.targets.llvm.pace import Pace
 from elman.targets.llvm.places import LINE, PAD, Places, columns
 from elman.targets.llvm.recipe import Walk
+from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.table import Table
 from elman.targets.threads import shared
@@ -34,16 +37,17 @@ BUDGET = 1 << 19
 """Bytes of the rows of a chunk of time: what is hoisted should still be in the second cache when the loop reads it."""
 
 
-LARGEST = 1 << 26
-"""Bytes of the largest memory that is kept for the next call."""
-
-
 @dataclass
 class Packed(Prepared):
     """Parameters as the kernel reads them: the end of the table, and the arrays that it points into."""
 
-    static: tuple[int, ...] = ()
+    static: bytes = b""
     held: list[Array] = field(default_factory=list)
+
+
+def _words(addresses: Iterable[int]) -> bytes:
+    found = list(addresses)
+    return Struct(f"{len(found)}q").pack(*found)
 
 
 class LlvmProgram:
@@ -57,55 +61,58 @@ class LlvmProgram:
         self.grouping = Grouping(plan)
         self.places = Places(self.grouping)
         self.table = Table(self.grouping, self.places)
-        self._lock, self._code = Lock(), dict[bool, engine.Code]()
+        self._lock, self._code = Lock(), dict[tuple[bool, int], engine.Code]()
         self._inputs = dict.fromkeys(self.graph.leaves("input"), self.dtype)
         self._inputs |= {name: np.dtype(np.int64) for name in self.graph.leaves("token")}
         self.given = {
             name: tuple(int(size) for size in self.graph.nodes[index].shape)
             for name, index in self.graph.named("output").items()
         }
+        self._paces = dict[int, Pace]()
+        self._rooms = {name: (shape, prod(shape)) for name, shape in self.given.items()}
         self.state_names = tuple(self.graph.leaves("state"))
         self._statics = len(self.table.shared) + len(self.table.walks) + len(self.table.turned)
         sizes = [(size * self.dtype.itemsize, by_step) for _, size, by_step in self.places.segments()]
         self._by_step = sum(size for size, by_step in sizes if by_step)
         self._by_example = sum(size for size, by_step in sizes if not by_step)
         self._spare = (len(sizes) + 3) * LINE + PAD * self.dtype.itemsize
-        self._multiplications = sum(plan.multiplications(phase) for phase in ("before", "loop", "after"))
-        self._table = ctypes.c_int64 * len(self.table.names)
+        self.multiplications = sum(plan.multiplications(phase) for phase in ("before", "loop", "after"))
+        self._words = Struct(f"{len(self.table.names) - self._statics}q")
 
     # --- code ---------------------------------------------------------------------------------------------------------
 
-    def _shaping(self, single: bool) -> Shaping:
-        many = self.machine.registers == 32
-        rows = (6, 4, 2, 1) if many else (3, 1)
-        return Shaping(self.lanes, self.machine.registers, rows, (1,) if single else rows)
+    def _shaping(self, single: bool = False, parts: int = 1) -> Shaping:
+        return Shaping(self.lanes, self.machine.registers, single, parts)
 
-    def _text(self, single: bool = False) -> str:
-        return str(Kernel(self.plan, self.dtype.name, self._shaping(single)).module)
+    def _text(self, shaping: Shaping) -> str:
+        return str(Kernel(self.plan, self.dtype.name, shaping).module)
 
-    def code_for(self, batch: int) -> engine.Code:
-        """The code for one example, or for many; made when first asked for."""
-        single = batch == 1
-        code = self._code.get(single)
+    def code_for(self, batch: int, parts: int = 1) -> engine.Code:
+        """The code for one example, or for many, its lanes shared by so many threads; made when first asked for."""
+        which = batch == 1, parts
+        code = self._code.get(which)
         if code is None:
             with self._lock:
-                code = self._code.get(single)
+                code = self._code.get(which)
                 if code is None:
-                    equations = json.dumps(self.graph.to_json(), sort_keys=True), self.plan.phases
-                    facts = *equations, self.dtype, self._shaping(single), self.machine
-                    key = key_of(emitter(), llvmlite.__version__, llvm.llvm_version_info, *facts)
-                    code = self._code[single] = engine.compiled(key, lambda: self._text(single), self.machine)
+                    code = self._code[which] = self._compiled(self._shaping(*which))
         return code
+
+    def _compiled(self, shaping: Shaping) -> engine.Code:
+        equations = json.dumps(self.graph.to_json(), sort_keys=True), self.plan.phases
+        facts = *equations, self.dtype, shaping, self.machine
+        key = key_of(emitter(), llvmlite.__version__, llvm.llvm_version_info, *facts)
+        return engine.compiled(key, lambda: self._text(shaping), self.machine)
 
     @property
     def source(self) -> str:
         """The IR, as it is before LLVM optimises it."""
-        return self._text()
+        return self._text(self._shaping())
 
     @property
     def assembly(self) -> str:
         """The machine code, as assembly."""
-        return engine.assembly(self._text(), self.machine)
+        return engine.assembly(self._text(self._shaping()), self.machine)
 
     # --- parameters ---------------------------------------------------------------------------------------------------
 
@@ -118,11 +125,11 @@ class LlvmProgram:
                 held.append(self._panels(which, shared))
             else:
                 held.append(self._columns(shared[which]) if name == "turned" else self._whole(shared[which.which]))
-        return Packed(shared, static=tuple(int(array.ctypes.data) for array in held), held=held)
+        return Packed(shared, static=_words(array.ctypes.data for array in held), held=held)
 
     def _whole(self, value: Array) -> Array:
         """A value that is read as it is, with a vector's width to spare behind it."""
-        memory = _aligned((value.size + PAD,), self.dtype)
+        memory = aligned((value.size + PAD,), self.dtype)
         memory[: value.size] = value.ravel()
         return memory
 
@@ -134,7 +141,7 @@ class LlvmProgram:
         while lanes // 2 >= rows:
             lanes //= 2
         blocks = -(-rows // lanes)
-        panels = _aligned((blocks, width, len(matrices), lanes), self.dtype)
+        panels = aligned((blocks, width, len(matrices), lanes), self.dtype)
         for k, matrix in enumerate(matrices):
             whole = rows // lanes
             panels[:whole, :, k] = matrix[: whole * lanes].reshape(whole, lanes, width).transpose(0, 2, 1)
@@ -162,30 +169,37 @@ class LlvmProgram:
         """Run over inputs `[T, B, ...]` from states `[B, ...]`."""
         assert isinstance(prepared, Packed), "prepared by this target"
         steps, batch = next(iter(inputs.values())).shape[:2]
-        rows = _dense(steps, batch) if lengths is None else _sorted(steps, lengths)
-        first = [np.ascontiguousarray(states[name], self.dtype) for name in self.state_names]
-        last = [np.array(state) if lengths is not None or not steps else np.empty_like(state) for state in first]
-        outputs = {name: self._room(shape, steps, batch, lengths is not None) for name, shape in self.given.items()}
-        chunk = self._chunk(batch, steps)
-        call = [steps, chunk, int(backwards), rows.order_address, rows.running_address]
+        rows = dense(steps, batch) if lengths is None else by_length(steps, lengths)
+        padded = lengths is not None
+        call = [steps, self._room(batch, steps), int(backwards), 0, rows.order_address, rows.running_address, 0]
         held = [self._given(inputs[name], wanted) for name, wanted in self._inputs.items()]
-        for array in (*held, *outputs.values()):
+        for array in held:
             by_step, by_example, *_ = array.strides
-            call += array.ctypes.data, by_step // array.itemsize, by_example // array.itemsize
-        for before, after in zip(first, last, strict=True):
-            call += before.ctypes.data, after.ctypes.data
+            call += address(array), by_step // array.itemsize, by_example // array.itemsize
+        outputs = {}
+        for name, (shape, count) in self._rooms.items():  # example by example, as the caller will see it
+            room = (np.zeros if padded else np.empty)((batch, steps, *shape), self.dtype)
+            outputs[name] = room.swapaxes(0, 1)
+            call += address(room), count, steps * count
+        last = {}
+        for name in self.state_names:
+            first = np.ascontiguousarray(states[name], self.dtype)
+            last[name] = np.array(first) if padded or not steps else np.empty_like(first)
+            held.append(first)
+            call += address(first), address(last[name])
         if steps and batch:
-            self._split(self.table_of(call, prepared), rows, steps, chunk)
-        return Outcome(outputs, dict(zip(self.state_names, last, strict=True)), {})
+            compute(self, prepared, call, rows)
+        return Outcome(outputs, last, {})
 
-    def table_of(self, call: Sequence[int], prepared: Packed) -> Any:
+    def table_of(self, call: Sequence[int], prepared: Packed) -> bytes:
         """The table of a call: what belongs to the call, then what belongs to the parameters."""
-        return self._table(*call, *prepared.static)
+        return self._words.pack(*call) + prepared.static
 
     def lane(self, prepared: Prepared, states: Mapping[str, Array], inputs: Mapping[str, Array]) -> Lane:
         """One example step after step, from states `[...]`; `inputs` are buffers that others write."""
         assert isinstance(prepared, Packed), "prepared by this target"
-        return Lane(self, prepared, states, inputs)
+        is_wide = self.weights > WIDE and self.blocks > 1 and shared.count > 1
+        return (WideLane if is_wide else Lane)(self, prepared, states, inputs)
 
     @cached_property
     def brought(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -194,108 +208,39 @@ class LlvmProgram:
         shapes = {name: tuple(int(size) for size in self.graph.nodes[index].shape) for name, index in leaves.items()}
         return {name: (shapes[name], wanted) for name, wanted in self._inputs.items()}
 
-    def _split(self, table: Any, rows: "Rows", steps: int, chunk: int) -> None:
-        """Run the examples on as many threads as their work is worth."""
-        batch = len(rows.order)
-        code = self.code_for(batch)
+    def pace(self, batch: int) -> Pace:
+        """How long it takes for about so many examples; 0: for a step of a stream."""
+        return self._paces.setdefault(batch.bit_length(), Pace())
 
-        def part(first: int, last: int) -> None:
-            with workspaces.lent(self.workspace_of(chunk, last - first)) as workspace:
-                code.call(table, workspace, first, last)
+    @cached_property
+    def meetings(self) -> int:
+        """How often in a step threads meet that share its lanes."""
+        return len(self.places.phases["loop"])
 
-        count = min(shared.useful(self._multiplications * steps * batch), batch)
-        if count == 1:
-            part(0, batch)
-        else:
-            ends = rows.shares(count)
-            shared.run([partial(part, first, last) for first, last in pairwise(ends) if first < last])
+    @cached_property
+    def blocks(self) -> int:
+        """Vectors of lanes of the widest group that runs at every step."""
+        widths = [int(group.shape[-1]) for group in self.grouping.groups("loop") if group.shape and not group.whole]
+        return max((-(-width // self.lanes) for width in widths), default=1)
+
+    @cached_property
+    def weights(self) -> int:
+        """Bytes of the matrices."""
+        return int(self.multiplications * self.dtype.itemsize)
 
     def _given(self, x: Array, wanted: np.dtype[Any]) -> Array:
         """An input as the kernel reads it: values of one step of one example stand together."""
         if x.dtype != wanted:
             x = x.astype(wanted)
+        if any(stride % x.itemsize for stride in x.strides):  # fields of records
+            return np.ascontiguousarray(x)
         return x if x.ndim == 2 or x[:1, :1].flags.c_contiguous else np.ascontiguousarray(x)
 
-    def _room(self, shape: tuple[int, ...], steps: int, batch: int, padded: bool) -> Array:
-        """Room for an output `[T, B, ...]`, example by example as the caller will see it."""
-        return (np.zeros if padded else np.empty)((batch, steps, *shape), self.dtype).swapaxes(0, 1)
-
-    def _chunk(self, batch: int, steps: int) -> int:
-        """Steps of a chunk of time."""
+    def _room(self, batch: int, steps: int) -> int:
+        """Rows that a chunk of time has room for; one step of all examples at least."""
         rows = min(max(BUDGET // max(self._by_step, 1), 32), 512)
-        return int(max(1, min(steps, -(-rows // max(batch, 1)))))
+        return int(max(batch, min(batch * steps, rows)))
 
-    def workspace_of(self, chunk: int, batch: int) -> int:
+    def workspace_of(self, room: int, batch: int) -> int:
         """Bytes that the arrays of the workspace take, with some to spare for each to begin with a line of the cache."""
-        return int(chunk * batch * (16 + self._by_step) + batch * self._by_example + self._spare)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The examples, the longest first, and how many run at each step."""
-
-    order: Array
-    running: Array
-
-    def shares(self, count: int) -> list[int]:
-        """Where to cut the examples into shares of about the same number of steps."""
-        batch = len(self.order)
-        steps = np.searchsorted(-self.running, -np.arange(batch), side="left")  # of each example
-        done = np.concatenate(([0], np.cumsum(steps)))
-        cuts = np.searchsorted(done, done[-1] * np.arange(1, count) / count).tolist()
-        return [0, *cuts, batch]
-
-    @cached_property
-    def order_address(self) -> int:
-        """Where the order stands in memory."""
-        return int(self.order.ctypes.data)
-
-    @cached_property
-    def running_address(self) -> int:
-        """Where the numbers stand in memory."""
-        return int(self.running.ctypes.data)
-
-
-@lru_cache(maxsize=256)
-def _dense(steps: int, batch: int) -> Rows:
-    return Rows(np.arange(batch), np.full(steps, batch, np.int64))
-
-
-def _sorted(steps: int, lengths: Array) -> Rows:
-    order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    ended = np.searchsorted(np.sort(lengths), np.arange(steps), side="right")
-    return Rows(order, (len(lengths) - ended).astype(np.int64))
-
-
-class Workspaces:
-    """Memory that calls borrow and give back: each call has its own, and the next need not ask the system for it."""
-
-    def __init__(self) -> None:
-        self._free: list[Array] = []
-
-    @contextmanager
-    def lent(self, size: int) -> Iterator[int]:
-        """The address of at least so many bytes, at a line of the cache."""
-        try:
-            memory = self._free.pop()  # atomic, so that no two calls get the same
-        except IndexError:
-            memory = np.empty(0, np.uint8)
-        if len(memory) < size + LINE:
-            memory = np.empty(2 * size + LINE, np.uint8)
-        address = int(memory.ctypes.data)
-        try:
-            yield address + -address % LINE
-        finally:
-            if len(memory) <= LARGEST:
-                self._free.append(memory)
-
-
-workspaces = Workspaces()
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array that begins with a line of the cache."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+        return int(room * (16 + self._by_step) + batch * self._by_example + self._spare)

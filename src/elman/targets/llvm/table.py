@@ -6,8 +6,12 @@ from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.places import Place, Places
 from elman.targets.llvm.recipe import walks
 
-FIELDS = ("steps", "chunk", "backwards", "order", "running")
-"""What the table begins with: steps, steps of a chunk, direction, the examples as sorted, how many run at each step."""
+FIELDS = ("steps", "room", "backwards", "turn", "order", "running", "counter")
+"""What the table begins with: steps, rows that a chunk has room for, direction, where walks begin, the examples as sorted,
+how many of them run at each step, and the counter of those who share the work."""
+
+NUMBERS = 4
+"""How many of these are numbers; the others are addresses."""
 
 
 class Table:

@@ -4,33 +4,41 @@ A tile walks along the operand of its products once, every sum of it in a regist
 follows lane by lane, and only what others read is stored. How large a tile is changes no bit of what it computes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
 from elman.shapes import Shape
+from elman.targets.llvm.blocks import side_by_side
 from elman.targets.llvm.groups import Group
-from elman.targets.llvm.places import Place, columns, elements
+from elman.targets.llvm.places import Place, columns
 from elman.targets.llvm.recipe import Sum, Walk, walks
 from elman.targets.llvm.vectors import Value, Vectors
 from elman.targets.llvm.words import WORDS
 
 if TYPE_CHECKING:
-    from elman.targets.llvm.kernel import Kernel, Row
+    from elman.targets.llvm.kernel import Kernel
+    from elman.targets.llvm.row import Row
+
+
+Rows = Callable[[Value], "Row"]
+"""The rows of a tile, by their number in it."""
 
 
 class Tile:
-    """One tile of a group: `rows` examples, `vectors` vectors from lane `first` of matrix row `line` on.
+    """One tile of a group: `count` rows, `vectors` vectors of lanes from `block` on, of row `line` of a matrix.
 
     The last of its vectors holds `held` lanes of the value; the others are whole.
     """
 
     def __init__(
-        self, kernel: "Kernel", group: Group, phase: str, rows: Sequence["Row"], block: Value, vectors: int, held: int,
+        self, kernel: "Kernel", group: Group, phase: str, rows: Rows, count: int, block: Value, vectors: int, held: int,
         line: Value,
     ) -> None:  # fmt: skip
-        self.kernel, self.group, self.phase, self.rows = kernel, group, phase, rows
+        self.kernel, self.group, self.phase, self.row_at = kernel, group, phase, rows
+        self.rows = [rows(kernel.index(r)) for r in range(count)]
         self.block, self.vectors, self.held, self.line = block, vectors, held, line
         self.v: Vectors = kernel.vectors(group)
         self.b: ir.IRBuilder = kernel.b
@@ -42,21 +50,57 @@ class Tile:
         """Compute all and store what others read."""
         for walk in walks(self.kernel.grouping, self.group):
             self._walk(walk)
-        for index in self.group.nodes:
-            for place in self.kernel.places.written(index, self.phase):
-                for r in range(len(self.rows)):
-                    for u in range(self.vectors):
-                        self._store(self.value(index, r, u), place, index, r, u)
+        totals = [each.node for walk in walks(self.kernel.grouping, self.group) for each in walk.sums]
+        if len(self.rows) > 1 and set(self.group.nodes) > self._summed(totals):
+            self._finish_row_by_row(totals)
+        else:
+            for r in range(len(self.rows)):
+                self._finish(r)
+
+    def _finish(self, r: int) -> None:
+        """What is done with the sums of a row."""
+        for u in range(self.vectors):
+            for index in self.group.nodes:
+                for place in self.kernel.places.written(index, self.phase):
+                    self._store(self.value(index, r, u), place, index, r, u)
+
+    def _summed(self, totals: Sequence[int]) -> set[int]:
+        """Sums, and the products that they begin with."""
+        inputs = {i for total in totals for i in self.kernel.graph.nodes[total].inputs}
+        return {*totals, *(i for i in inputs if self.kernel.graph.nodes[i].gate == "product")}
+
+    def _finish_row_by_row(self, totals: Sequence[int]) -> None:
+        """In a loop over the rows: they do not share anything, and together they would not fit into the registers."""
+        v, b, kernel = self.v, self.b, self.kernel
+        size = self.vectors * len(totals)
+        parked = kernel.room(v, len(self.rows) * size)
+        for r in range(len(self.rows)):
+            for k, (u, total) in enumerate(product(range(self.vectors), totals)):
+                v.store(self._values[total, r, u], parked, kernel.index((r * size + k) * v.width))
+        with kernel.loop(kernel.index(0), kernel.index(len(self.rows))) as over:
+            row, at = self.row_at(over.index), b.mul(over.index, kernel.index(size * v.width))
+            one = Tile(kernel, self.group, self.phase, lambda _: row, 1, self.block, self.vectors, self.held, self.line)
+            for k, (u, total) in enumerate(product(range(self.vectors), totals)):
+                one._values[total, 0, u] = v.load(parked, b.add(at, kernel.index(k * v.width)))
+            one._finish(0)
 
     # --- products -----------------------------------------------------------------------------------------------------
 
     def _walk(self, walk: Walk) -> None:
-        """Every sum of a walk, side by side along the operand."""
+        """Every sum of a walk: as many side by side as registers can hold, the others in another walk."""
+        most = max(1, side_by_side(len(self.rows), self.kernel.shaping.registers) // self.vectors)
+        count = len(walk.sums)
+        times = -(-count // most)
+        for k in range(times):
+            self._walk_once(walk, range(count * k // times, count * (k + 1) // times))
+
+    def _walk_once(self, walk: Walk, chosen: range) -> None:
+        """Some sums of a walk, side by side along the operand."""
         v, b, kernel = self.v, self.b, self.kernel
         sums, lanes = walk.sums, v.width
         pack = kernel.packed(walk)
         operands = [self._pointer(walk.operand.node, r, walk.operand.offset) for r in range(len(self.rows))]
-        cells = [(r, u, s) for r in range(len(self.rows)) for u in range(self.vectors) for s in range(len(sums))]
+        cells = [(r, u, s) for r in range(len(self.rows)) for u in range(self.vectors) for s in chosen]
         start = [self._start(sums[s], r, u) for r, u, s in cells]
         size = walk.length * len(sums) * lanes
         panels = [
@@ -66,14 +110,12 @@ class Tile:
             i, now = over.index, dict(zip(cells, over.now, strict=True))
             at = b.mul(i, kernel.index(len(sums) * lanes))
             weights = {
-                (u, s): v.load(panels[u], b.add(at, kernel.index(s * lanes)))
-                for u in range(self.vectors)
-                for s in range(len(sums))
+                (u, s): v.load(panels[u], b.add(at, kernel.index(s * lanes))) for u in range(self.vectors) for s in chosen
             }
             for r in range(len(self.rows)):
                 x = v.broadcast(operands[r], i)
                 for u in range(self.vectors):
-                    for s in range(len(sums)):
+                    for s in chosen:
                         now[r, u, s] = v.fma(weights[u, s], x, now[r, u, s])
             over.next = [now[cell] for cell in cells]
         for (r, u, s), total in zip(cells, over.next, strict=True):
@@ -152,11 +194,8 @@ class Tile:
         return self.v.address(pointer, self.kernel.index(offset)) if offset else pointer
 
     def _row(self, place: Place, shape: Shape, r: int) -> Value:
-        """The address of a value's row. In the workspace rows follow one another, so all are seen from the first."""
-        if place.is_callers:
-            return self.kernel.pointer(place, self.rows[r], shape)
-        first = self.kernel.pointer(place, self.rows[0], shape)
-        return self.v.address(first, self.kernel.index(r * elements(shape, True))) if r else first
+        """The address of a value's row."""
+        return self.kernel.pointer(place, self.rows[r], shape)
 
     def _at(self, place: Place, shape: Sequence[int], u: int, offset: int = 0) -> Value:
         """Element of a row of memory at which a vector of this tile begins."""

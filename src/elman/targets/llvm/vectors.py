@@ -49,12 +49,19 @@ class Vectors:
 
     def const(self, number: float) -> Value:
         """The nearest number of the type, in every lane."""
-        nearest = float(np.dtype(self.dtype).type(number))
-        return ir.Constant(self.type, nearest if self.width == 1 else [nearest] * self.width)
+        return self._everywhere(self.type, ir.Constant(self.scalar, float(np.dtype(self.dtype).type(number))))
 
     def whole(self, number: int) -> Value:
         """An integer, as wide as the type, in every lane."""
-        return ir.Constant(self.integers, number if self.width == 1 else [number] * self.width)
+        return self._everywhere(self.integers, ir.Constant(self.integer, number))
+
+    def _everywhere(self, kind: Any, scalar: ir.Constant) -> Value:
+        """A constant in every lane: written once, for most of the time of building a program went into its text."""
+        if self.width == 1:
+            return scalar
+        vector = ir.FormattedConstant(kind, "")
+        vector.constant = f"splat ({scalar})"
+        return vector
 
     def splat(self, scalar: Value) -> Value:
         """A scalar in every lane."""

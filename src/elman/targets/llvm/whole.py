@@ -16,7 +16,8 @@ from elman.targets.llvm.vectors import Value, Vectors
 from elman.targets.llvm.words import WORDS
 
 if TYPE_CHECKING:
-    from elman.targets.llvm.kernel import Kernel, Row
+    from elman.targets.llvm.kernel import Kernel
+    from elman.targets.llvm.row import Row
 
 LANES = 16
 """Lanes of every sum."""

@@ -1,0 +1,50 @@
+"""Memory that begins with a line of the cache, where it stands, and workspaces that calls borrow."""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from elman.gates import Array
+from elman.targets.llvm.places import LINE
+
+LARGEST = 1 << 26
+"""Bytes of the largest workspace that is kept for the next call."""
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array that begins with a line of the cache."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def address(array: Array) -> int:
+    """Where an array stands; three times as fast as NumPy where nobody forbids to write."""
+    if array.flags.writeable and array.flags.c_contiguous and array.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    return int(array.ctypes.data)
+
+
+class Workspaces:
+    """Memory that calls borrow and give back: each call has its own, and the next need not ask the system for it."""
+
+    def __init__(self) -> None:
+        self._free: list[Array] = []
+
+    def take(self, size: int) -> Array:
+        """At least so many bytes from a line of the cache on."""
+        try:
+            memory = self._free.pop()  # atomic, so that no two calls get the same
+        except IndexError:
+            memory = np.empty(0, np.uint8)
+        return memory if len(memory) >= size else aligned((2 * size,), np.dtype(np.uint8))
+
+    def give(self, memory: Array) -> None:
+        """Keep what was taken for the next."""
+        if len(memory) <= LARGEST:
+            self._free.append(memory)
+
+
+workspaces = Workspaces()

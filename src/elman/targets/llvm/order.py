@@ -1,0 +1,61 @@
+"""In which order the examples of a call run, and how many of them at each step."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from elman.gates import Array
+
+LONG = 4096
+"""Steps beyond which nothing as long as a call is kept for the next."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The examples, the longest first, and how many run at each step."""
+
+    order: Array
+    running: Array
+
+    def shares(self, count: int) -> list[int]:
+        """Where to cut the examples into shares of about the same number of steps."""
+        batch = len(self.order)
+        steps = np.searchsorted(-self.running, -np.arange(batch), side="left")  # of each example
+        done = np.concatenate(([0], np.cumsum(steps)))
+        cuts = np.searchsorted(done, done[-1] * np.arange(1, count) / count).tolist()
+        return [0, *cuts, batch]
+
+    @cached_property
+    def count(self) -> int:
+        """Steps of all examples together."""
+        return int(self.running.sum())
+
+    @cached_property
+    def order_address(self) -> int:
+        """Where the order stands in memory."""
+        return int(self.order.ctypes.data)
+
+    @cached_property
+    def running_address(self) -> int:
+        """Where the numbers stand in memory."""
+        return int(self.running.ctypes.data)
+
+
+def dense(steps: int, batch: int) -> Rows:
+    """All examples at all steps."""
+    return _kept(steps, batch) if steps <= LONG else _dense(steps, batch)
+
+
+def _dense(steps: int, batch: int) -> Rows:
+    return Rows(np.arange(batch), np.full(steps, batch, np.int64))
+
+
+_kept = lru_cache(maxsize=256)(_dense)
+
+
+def by_length(steps: int, lengths: Array) -> Rows:
+    """The examples by their lengths."""
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    ended = np.searchsorted(np.sort(lengths), np.arange(steps), side="right")
+    return Rows(order, (len(lengths) - ended).astype(np.int64))

@@ -1,0 +1,95 @@
+"""How threads share a call: each has some examples or, where those are too few or matrices large, some of the lanes."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elman.gates import Array
+from elman.targets.llvm.crew import Job, crew
+from elman.targets.llvm.engine import Code
+from elman.targets.llvm.memory import address, aligned, workspaces
+from elman.targets.llvm.order import Rows
+from elman.targets.llvm.places import LINE
+from elman.targets.llvm.table import FIELDS
+from elman.targets.threads import shared
+
+if TYPE_CHECKING:
+    from elman.targets.llvm.program import LlvmProgram, Packed
+
+ENOUGH = 4e6
+"""Multiplications that a thread should have: some tenth of a millisecond, for waking a thread takes a twentieth."""
+
+MEET = 6e4
+"""Multiplications of a thread in a step that are worth to meet after it, which takes half a microsecond."""
+
+NEAR = 1 << 22
+"""Bytes of matrices beyond which threads would rather not each read all of them."""
+
+
+LONG = 1e10
+"""Multiplications of a call that is too long to find out first what one thread takes."""
+
+
+def compute(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows) -> None:
+    """Run a program on as many threads as the work is worth."""
+    batch = len(rows.order)
+    step = program.multiplications * batch
+    work = step * call[FIELDS.index("steps")]
+    threads = shared.useful(work, ENOUGH)
+    if threads == 1:
+        _alone(program, prepared, call, batch)
+        return
+    examples, lanes = min(threads, batch), 1
+    if batch < threads or program.weights > NEAR:
+        lanes = min(threads, shared.useful(step, MEET * program.meetings), program.blocks)
+    parts, pace = lanes if lanes > 1 else examples, program.pace(batch)
+    wanted = parts > 1 and (shared.is_asked or pace.together or work > LONG) and crew.is_free
+    program.code_for(batch, lanes if wanted else 1)  # compiled before the clock runs
+    begun = perf_counter()
+    if not wanted:
+        together = False
+    elif lanes > 1:
+        together = _with_lanes(program, prepared, call, batch, lanes)
+    else:
+        together = _with_examples(program, prepared, call, rows, examples)
+    if not together:
+        _alone(program, prepared, call, batch)
+    pace.took(together, (perf_counter() - begun) / max(rows.count, 1))
+
+
+def _alone(program: "LlvmProgram", prepared: "Packed", call: list[int], batch: int) -> None:
+    memory = workspaces.take(program.workspace_of(call[FIELDS.index("room")], batch))
+    try:
+        program.code_for(batch).call(program.table_of(call, prepared), address(memory), 0, batch, 0)
+    finally:
+        workspaces.give(memory)
+
+
+def _with_examples(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows, parts: int) -> bool:
+    spans = [(first, last) for first, last in pairwise(rows.shares(parts)) if first < last]
+    room, code = call[FIELDS.index("room")], program.code_for(len(rows.order))
+    memories = [workspaces.take(program.workspace_of(room, last - first)) for first, last in spans]
+    table = np.frombuffer(program.table_of(call, prepared), np.int64)
+    jobs = [(int(table.ctypes.data), address(m), first, last, 0) for m, (first, last) in zip(memories, spans, strict=True)]
+    return _run(program, code, jobs, memories)
+
+
+def _with_lanes(program: "LlvmProgram", prepared: "Packed", call: list[int], batch: int, parts: int) -> bool:
+    counter = aligned((LINE // 8,), np.dtype(np.int64))
+    counter[:] = 0
+    call[FIELDS.index("counter")] = address(counter)
+    memory = workspaces.take(program.workspace_of(call[FIELDS.index("room")], batch))
+    table = np.frombuffer(program.table_of(call, prepared), np.int64)
+    jobs = [(int(table.ctypes.data), address(memory), 0, batch, part) for part in range(parts)]
+    return _run(program, program.code_for(batch, parts), jobs, [memory], address(counter))
+
+
+def _run(program: "LlvmProgram", code: Code, jobs: Sequence[Job], memories: Sequence[Array], counter: int = 0) -> bool:
+    try:
+        return crew.run(code, jobs, program.machine, counter)
+    finally:
+        for memory in memories:
+            workspaces.give(memory)
