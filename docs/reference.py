@@ -12,6 +12,7 @@ machines sum in other orders. Of a `bash` block the `elman` commands run; instal
 
 import argparse
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -34,6 +35,8 @@ from typer.main import get_command
 
 import elman
 from elman.cli import app
+from elman.gates import GATES
+from elman.replay import OF_PASSES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = ROOT / "docs" / "command.md"
@@ -147,13 +150,46 @@ def shipped_model() -> str:
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
+UNWRITTEN = (*OF_PASSES, "expand", "pad")
+"""Gates that passes and gradients put in; no equation writes them."""
+
+
+def operations() -> str:
+    """What a cell's equations may use: a row for every gate that can be written."""
+    rows = ""
+    for name, gate in GATES.items():
+        if name not in UNWRITTEN:
+            gives = (gate.__doc__ or "").splitlines()[0].partition("; gradient")[0].rstrip(".").replace("|", "\\|")
+            rows += f"| `{written_as(name)}` | {gives} |\n"
+    return "| | |\n|---|---|\n" + rows
+
+
+def written_as(name: str) -> str:
+    """A gate as equations write it, with the letters of its formula."""
+    gate = GATES[name]
+    letters = [letter for letter in inspect.signature(gate.forward).parameters if letter not in ("start", "stop")]
+    if "all" in gate.notation:
+        return f"{name}(x1, x2, ...)"
+    return gate.notation.format(*letters, start="start", stop="stop")
+
+
 COMMAND_HEAD = """# The command `elman`
 
 The help of every command, as it prints at 80 columns. Bad input gets one line on standard error and exit code 2. Ctrl-C
-gives exit code 130, and `elman train` then saves what it has learnt. Without `--model` the model that ships is used.
+gives exit code 130; `elman train` then saves what it has learnt, or in a run a checkpoint. Without `--model` the model that
+ships is used.
+
+| in the environment | |
+|---|---|
+| `ELMAN_TARGET` | what runs equations: `llvm` (the default where it can be had), `numpy` or `interpreter` |
+| `ELMAN_MACHINE` | a lesser machine to compile for: `avx512`, `avx2`, `avx2-128`, `neon`; bits are equal on all |
+| `ELMAN_CACHE` | the folder of compiled programs, instead of the user's cache; empty: none is kept |
+
+They hold in Python, too; there `target="numpy"` says the first for one layer, `with elman.machine("avx2"):` the second for a
+block.
 """
 
-SECTIONS: dict[str, Callable[[], str]] = {"model": shipped_model}
+SECTIONS: dict[str, Callable[[], str]] = {"model": shipped_model, "operations": operations}
 
 
 def command_reference() -> str:

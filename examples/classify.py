@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 
 import elman
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import Adam, clip_by_norm
 
 KINDS = ("sine", "triangle", "square", "sawtooth")
 BATCH, HIDDEN, RATE = 32, 32, 0.01
@@ -32,12 +32,13 @@ def main(steps: int = 600) -> tuple[list[float], float]:
     """Learn, show, and return the losses and the share that is right among new waves."""
     layer = elman.RNN(elman.cells.gru, input=1, hidden=HIDDEN)
     model = elman.Model.from_layers(layer, outputs=len(KINDS), pool="max")
-    rng, memory, losses = np.random.default_rng(0), AdamMemory(), []
+    rng, adam, losses = np.random.default_rng(0), Adam(), []
+    memory = adam.memory(model.parameters)
     for step in range(steps):
         x, lengths, kinds = waves(BATCH, rng)
         loss, gradients, _ = model.gradients(x, kinds, lengths=lengths)
         clipped, _ = clip_by_norm(gradients, 1.0)
-        parameters, memory = adam(model.parameters, clipped, memory, RATE * (1 - step / steps))
+        parameters, memory = adam.update(model.parameters, clipped, memory, RATE * (1 - step / steps))
         model.update(parameters)
         losses.append(loss)
 

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 import elman
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import Adam, clip_by_norm
 
 POINTS, BATCH, HIDDEN, RATE, NOISE = 40, 32, 32, 0.01, 0.1
 
@@ -41,12 +41,13 @@ def main(steps: int = 800, noise: float = NOISE) -> tuple[list[float], float, fl
     decoder = elman.Model.from_layers(layer, outputs=1, readout=elman.cells.readout_linear)
     encoder = elman.RNN(elman.cells.dense, input=3, hidden=HIDDEN)
     model = elman.EncoderDecoder(encoder, decoder, bridge=elman.cells.dense)
-    rng, memory, losses = np.random.default_rng(0), AdamMemory(), []
+    rng, adam, losses = np.random.default_rng(0), Adam(), []
+    memory = adam.memory(model.parameters)
     for step in range(steps):
         x, y = curves(BATCH, rng)
         loss, gradients = model.gradients(x, y + rng.normal(0, noise, y.shape))
         clipped, _ = clip_by_norm(gradients, 1.0)
-        parameters, memory = adam(model.parameters, clipped, memory, RATE * (1 - step / steps))
+        parameters, memory = adam.update(model.parameters, clipped, memory, RATE * (1 - step / steps))
         model.update(parameters)
         losses.append(loss)
 

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 import elman
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import Adam, clip_by_norm
 
 LETTERS, START, END = 26, 26, 27
 SHORTEST, LONGEST, BATCH, HIDDEN, RATE = 3, 6, 32, 96, 0.005
@@ -40,12 +40,13 @@ def main(steps: int = 1200) -> tuple[list[float], float, float]:
     encoder = elman.RNN(elman.cells.gru, input=LETTERS, hidden=HIDDEN)
     decoder = elman.Model(LETTERS + 2, HIDDEN, bptt_truncate=None, cell=elman.cells.gru, seed=1)
     model = elman.EncoderDecoder(encoder, decoder, start=START, end=END)
-    rng, memory, losses = np.random.default_rng(0), AdamMemory(), []
+    rng, adam, losses = np.random.default_rng(0), Adam(), []
+    memory = adam.memory(model.parameters)
     for step in range(steps):
         x, lengths, y, y_lengths = words(BATCH, rng, unseen=False)
         loss, gradients = model.gradients(x, y, lengths, y_lengths)
         clipped, _ = clip_by_norm(gradients, 1.0)
-        parameters, memory = adam(model.parameters, clipped, memory, RATE * (1 - step / steps))
+        parameters, memory = adam.update(model.parameters, clipped, memory, RATE * (1 - step / steps))
         model.update(parameters)
         losses.append(loss)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import elman
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import Adam, clip_by_norm
 
 MARKS = ".s#"  # code, string, comment
 LENGTH, BATCH, HIDDEN, RATE = 100, 16, 32, 0.01
@@ -51,12 +51,13 @@ def main(steps: int = 600) -> tuple[list[float], float, float]:
 
     forward, backward = (elman.RNN(elman.cells.gru, input=len(vocabulary), hidden=HIDDEN, seed=seed) for seed in (0, 1))
     model = elman.Model.from_layers(elman.Bidirectional(forward, backward), outputs=len(MARKS), vocabulary=vocabulary)
-    rng, memory, losses = np.random.default_rng(0), AdamMemory(), []
+    rng, adam, losses = np.random.default_rng(0), Adam(), []
+    memory = adam.memory(model.parameters)
     for step in range(steps):
         places = rng.integers(0, len(tokens) - LENGTH, (BATCH, 1)) + np.arange(LENGTH)  # [B, T]
         loss, gradients, _ = model.gradients(tokens[places], labels[places])
         clipped, _ = clip_by_norm(gradients, 1.0)
-        parameters, memory = adam(model.parameters, clipped, memory, RATE * (1 - step / steps))
+        parameters, memory = adam.update(model.parameters, clipped, memory, RATE * (1 - step / steps))
         model.update(parameters)
         losses.append(loss)
 

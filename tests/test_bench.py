@@ -213,6 +213,48 @@ def test_a_rate_is_the_work_over_the_time(monkeypatch):
     assert rounds[-1] * 1e-5 == pytest.approx(rates.SAMPLE, rel=0.01)
 
 
+def test_threads_that_begin_late_or_are_held_up_do_not_lower_a_rate():
+    """Eight samples each; what counts is the best time in which all were at work."""
+    quick = np.arange(9.0)
+    late = quick + 3.0
+    held_up = np.array([0.0, 1.0, 2.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0])
+    assert rates.fastest([quick]) == rates.fastest([held_up]) == pytest.approx(1.0)
+    assert (
+        rates.fastest([quick, quick]) == rates.fastest([quick, late]) == rates.fastest([late, quick]) == pytest.approx(2.0)
+    )
+    assert rates.fastest([held_up, quick]) == pytest.approx(2.0)
+    assert rates.fastest([quick, quick / 2]) == pytest.approx(3.0)
+    slow_together = np.arange(9.0) * 2
+    assert rates.fastest([slow_together, slow_together]) == pytest.approx(1.0)
+    one_after_another = quick + 8.0
+    assert rates.fastest([quick, one_after_another]) == pytest.approx(16 / 16)
+
+
+def test_more_threads_do_not_less(monkeypatch):
+    assert rates.rising({1: 5.0, 2: 1.0, 4: 8.0, 6: 7.0}) == {1: 5.0, 2: 5.0, 4: 8.0, 6: 8.0}
+    machine = {"multiply-add 1": 8.0, "multiply-add 2": 1.0, "read 1": 4.0, "read 2": 0.5}
+    monkeypatch.setattr(run, "interleaved", lambda ways, rates, seconds: (dict.fromkeys(ways, 2e-3), machine))
+    speeds = bench().measured(Point("sequences", "gru", 1, 6), 0.001).speeds
+    assert speeds == {1: Speed(8.0, 4.0), 2: Speed(8.0, 4.0)}
+
+
+class Wavering:
+    """A gauge whose two threads are disturbed more often than not."""
+
+    def multiply_add(self, threads):
+        turns = iter([10.0, 9.9, 9.8] if threads == 1 else [4.0, 12.0, 3.0])
+        return lambda: next(turns)
+
+    def read(self, size, threads):
+        return lambda: 5.0 / threads
+
+
+def test_the_spread_of_the_speeds_of_a_machine():
+    found, spread = run.Bench([], Wavering(), (1, 2)).levels([rates.Level("L1", 100, 50)], samples=3)
+    assert found == {"multiply-add": {1: 10.0, 2: 12.0}, "L1": {1: 5.0, 2: 5.0}}
+    assert spread == pytest.approx(1 - 4 / 12)
+
+
 def test_bytes_are_shared_among_threads():
     read = rates.Gauge(current()).read
     block = rates.LOADS * current().bytes
@@ -757,6 +799,51 @@ def test_a_refused_peer_is_told(command, monkeypatch):
     assert json.loads(command(*given, "--json").out, parse_constant=not_json)["points"][0]["refused"] == {"Fake": None}
 
 
+def facts_of(spread=0.0, gflops=240.0):
+    speeds = {"multiply-add": {1: gflops, 2: 2 * gflops}}
+    return report.Facts(current(), [], speeds, [Fake()] * 9, [1, 2], 0.3, 1.5, spread)
+
+
+def points_of(*gflops):
+    point = Point("sequences", "gru", 1, 64)
+    return [run.Result(point, 1.0, Work(1000, 0, 0), {1: Speed(each, None), 2: Speed(9.0, None)}) for each in gflops]
+
+
+def test_a_busy_machine_is_told():
+    assert report.busy(facts_of(0.19), points_of(200.0, 240.0)) == []
+    assert report.busy(facts_of(0.43), []) == [
+        "busy: these speeds were 43% less half of the time; limits and shares say little"
+    ]
+    assert report.busy(facts_of(), points_of(150.0, 250.0, 100.0)) == [
+        "busy: at 2 of 3 points one thread reached 100 of 250 GFLOP/s"
+    ]
+    assert report.busy(facts_of(gflops=99.0), points_of(240.0)) == []
+
+
+def test_a_busy_machine_is_told_in_the_output(command, monkeypatch):
+    levels = run.Bench.levels
+    monkeypatch.setattr(run.Bench, "levels", lambda self, asked: (levels(self, asked)[0], 0.5))
+    told = "busy: these speeds were 50% less half of the time; limits and shares say little"
+    given = ("--points", "1x4", "--cells", "elman", "--parts", "sequences", "--seconds", 0.001)
+    lines = command(*given).out.splitlines()
+    assert lines.count(told) == 2, "above the table, and below it"
+    assert max(map(len, lines)) <= 80
+    assert told in json.loads(command(*given, "--json").out)["machine"]["busy"]
+
+
+def test_the_head_fits_in_80_columns(command, monkeypatch):
+    monkeypatch.setattr(report, "processor", lambda: "processor")
+    console = cli.shared.console()
+    named = [types.SimpleNamespace(name=f"Framework {k}", version="12.3.4+cpu") for k in range(9)]
+    facts = report.Facts(current(), [], {"multiply-add": {1: 1.0}}, named, [1], 0.3, 1.5)
+    with console.capture() as printed:
+        report.head(console, facts)
+    assert max(map(len, printed.get().splitlines())) <= 80
+    versions = " ".join(printed.get().splitlines())
+    for name, version in facts.versions.items():
+        assert f"{name} {version}" in versions
+
+
 def test_the_widest_rows_fit_in_80_columns(command):
     wide = dict.fromkeys(("PyTorch", "ORT", "JAX"), 99999.0)
     console = cli.shared.console()
@@ -848,6 +935,15 @@ def test_a_real_picture(tmp_path):
     picture.check(path)
     picture.save(path, [result("sequences", "gru", 4.0, 2.0, ORT=5.0), result("steps", "lstm", 4.0, 0.1, Other=2.0)])
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_marks_and_axes_of_a_picture():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axes = figure.add_subplot()
+    picture._draw(axes, picture.panel("written", [result("written", "mgu", 4.0, 2.0, 64, ("gru", 3.0), JAX=6.0)]))
+    assert "limit" in axes.get_xlabel()
+    colours = [colour for _, colour in picture.LOOKS.values()]
+    assert len(set(colours)) == len(colours)
 
 
 def test_the_command_starts_without_what_only_this_one_needs():

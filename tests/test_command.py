@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from rich.cells import cell_len
 import elman
 from elman import cli, train
 from elman.text import Vocabulary
+from elman.trainer import Progress
 from elman.viz import plain, progress, terminal
 
 RHYME = "the cat sat on the mat; the rat ate the oat.\nthe bat, the hat and the gnat: that is that!\n"
 WIDE = "日本 wörd 🙂\tx\ny e\u0301 \u200d~\x1b[2J"
 KINDS = ("characters", "bytes", "words", "subwords")
-COMMANDS = ("predict", "inspect", "train", "generate", "show", "cells")
+COMMANDS = ("predict", "inspect", "train", "plot", "generate", "show", "cells", "export")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SOURCE = str(Path(elman.__file__).parent.parent)
 
@@ -480,6 +482,7 @@ def test_every_option_reaches_the_library(command, corpus):
     options = {
         "cell": "lstm", "hidden": 5, "layers": 2, "dropout": 0.2, "length": 7, "batch": 3, "rate": 0.02, "clip": 0.3,
         "truncate": 4, "steps": 6, "seed": 11, "validation": 0.25, "vocabulary": "characters", "size": 12, "sample-every": 4,
+        "optimiser": "rmsprop", "schedule": "steps,every=2",
     }  # fmt: skip
     path = corpus.parent / "all.safetensors"
     named = [text for name, value in options.items() for text in (f"--{name}", value)]
@@ -490,7 +493,8 @@ def test_every_option_reaches_the_library(command, corpus):
     tokens = vocabulary.encode(text)
     held = round(len(tokens) * 0.25)
     expected = elman.Model(12, 5, 4, elman.cells.lstm, 11, layers=2, dropout=0.2, vocabulary=vocabulary)
-    settings = train.Settings(length=7, batch=3, steps=6, rate=0.02, clip=0.3, seed=11)
+    settings = train.Settings(length=7, batch=3, steps=6, rate=0.02, clip=0.3, seed=11, optimiser="rmsprop")
+    settings = replace(settings, schedule="steps,every=2")
     assert [now.step for now in train.train(expected, tokens[:-held], settings)] == [1, 2, 3, 4, 5, 6]
     found = elman.load(path)
     assert (found.bptt_truncate, found.cell.name, found.vocabulary) == (4, "lstm", vocabulary)
@@ -499,7 +503,8 @@ def test_every_option_reaches_the_library(command, corpus):
     bits, bigram = train.evaluate(expected, tokens[-held:]), train.bigram_bits(tokens[:-held], tokens[-held:], 12)
     assert found.training == {
         "length": 7, "batch": 3, "steps": 6, "rate": 0.02, "clip": 0.3, "seed": 11, "warm_up": 50,
-        "cell": "lstm", "files": 2, "symbols": len(tokens) - held, "updates": 6,
+        "optimiser": "rmsprop", "schedule": "steps,every=2", "cell": "lstm", "files": 2,
+        "symbols": len(tokens) - held, "updates": 6,
         "validation_bits_per_character": round(bits, 4), "bigram_bits_per_character": round(bigram, 4),
     }  # fmt: skip
     assert f"validation: {bits:.3f} bits per character; a bigram model has {bigram:.3f}\n" in done.out
@@ -510,7 +515,8 @@ def test_every_option_reaches_the_library(command, corpus):
     [
         ("--cell", "elman"), ("--hidden", "7"), ("--length", "9"), ("--batch", "3"), ("--rate", "0.02"),
         ("--clip", "0.01"), ("--truncate", "2"), ("--steps", "4"), ("--seed", "1"), ("--validation", "0.3"),
-        ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"), ("--layers", "2"),
+        ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"), ("--layers", "2"), ("--optimiser", "sgd"),
+        ("--schedule", "steps,every=1"),
     ],
     ids=lambda option: option[0],
 )  # fmt: skip
@@ -530,7 +536,7 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
     assert command("train", corpus, "-o", path, "--steps", 1).code == 0
     model = elman.load(path)
     assert (model.cell.name, model.rnn.sizes["hidden"], model.bptt_truncate) == ("gru", 128, 64)
-    settings = {"length": 64, "batch": 32, "rate": 0.01, "clip": 1.0, "seed": 0}
+    settings = {"length": 64, "batch": 32, "rate": 0.01, "clip": 1.0, "seed": 0, "optimiser": "adam", "schedule": "cosine"}
     assert {name: model.training[name] for name in settings} == settings
     assert model.training["symbols"] == len(CORPUS) - round(len(CORPUS) * 0.1)
     shown = command("train", "--help").out
@@ -688,7 +694,7 @@ def test_bits_are_per_character_whatever_a_symbol_is(command, corpus):
 
 def test_progress_in_a_pipe_is_lines(command, corpus):
     _, done = trained(command, corpus, "--steps", 250, "--sample-every", 120)
-    line = r" {0,5}\d+/250 \d\.\d{3} bits/character  [\d,]+ symbols/s  \d:\d\d:\d\d left"
+    line = r" {0,5}\d+/250 \d\.\d{3} bits/char  norm \S+  [\d,]+ symbols/s  \d:\d\d:\d\d left"
     assert [int(text.split("/")[0]) for text in done.lines if re.fullmatch(line, text)] == [1, 100, 200, 250]
     samples = [text for text in done.lines if re.match(r" +\d+: ", text)]
     assert [text[:8] for text in samples] == ["   120: ", "   240: "]
@@ -703,12 +709,12 @@ def test_the_loss_that_is_shown_is_the_mean_of_the_recent_ones(command, corpus, 
 
     def updates(*_):
         for step, bits in enumerate(losses, 1):
-            yield train.Progress(step, bits * math.log(2), 1.0, step * 100, float(step))
+            yield Progress(step, bits * math.log(2), 1.0, step * 100, float(step))
 
     monkeypatch.setattr(train, "train", updates)
     _, done = trained(command, corpus, "--steps", 4, "--vocabulary", "bytes")
-    assert "     1/4 3.000 bits/byte  100 symbols/s  0:00:03 left" in done.lines
-    assert "     4/4 2.500 bits/byte  100 symbols/s  0:00:00 left" in done.lines
+    assert "     1/4 3.000 bits/byte  norm 1.00  100 symbols/s  0:00:03 left" in done.lines
+    assert "     4/4 2.500 bits/byte  norm 1.00  100 symbols/s  0:00:00 left" in done.lines
 
 
 def test_a_terminal_gets_a_live_bar(corpus):
@@ -721,7 +727,7 @@ def test_a_terminal_gets_a_live_bar(corpus):
     lines = as_seen(done.out)
     bars = [line for line in lines if "━" in line]
     assert len(bars) > 1
-    assert re.search(r"━ 300/300 \d\.\d{3} bits/character +[\d,]+ symbols/s +0:00:00 left", bars[-1])
+    assert re.search(r"━ 300/300 \d\.\d{3} bits/char +norm \S+ +[\d,]+ symbols/s +0:00:00 left", bars[-1])
     assert [line[:8] for line in lines if re.match(r" +\d+: ", line)] == ["   100: ", "   200: "]
     assert max(map(cell_len, lines)) <= 80
     assert elman.load(path).training["updates"] == 300
@@ -740,7 +746,7 @@ def test_a_signal_saves_what_is_learnt(corpus, name):
     time.sleep(0.05)
     process.send_signal(getattr(signal, name))
     done = finish(process)
-    assert (done.code, done.err) == (130, "")
+    assert (done.code, done.err) == (128 + getattr(signal, name), "")
     model = elman.load(path)
     assert model.training["updates"] >= 1
     assert f"stopped after {model.training['updates']:,} of 100,000,000 updates\n" in done.out
@@ -768,7 +774,7 @@ def raising(*numbers):
         for step in range(1, 100):
             for number in numbers if step == 2 else ():
                 signal.raise_signal(number)
-            yield train.Progress(step, 1.0, 1.0, step, float(step))
+            yield Progress(step, 1.0, 1.0, step, float(step))
 
     return updates
 
@@ -778,7 +784,7 @@ def test_a_stop_waits_for_the_update_to_end(command, corpus, monkeypatch, number
     monkeypatch.setattr(train, "train", raising(number))
     path = corpus.parent / "model.safetensors"
     done = command("train", corpus, "-o", path, *QUICK)
-    assert (done.code, done.err) == (130, "")
+    assert (done.code, done.err) == (128 + number, "")
     assert "stopped after 2 of 3 updates\n" in done.out
     assert elman.load(path).training["updates"] == 2
 
@@ -830,8 +836,9 @@ def test_a_training_that_diverges_saves_nothing(command, corpus):
     done = command("train", corpus, "-o", path, *QUICK, "--rate", 1e300)
     assert done.code == 2
     loss = re.fullmatch(
-        r"elman: train: at update 1 the numbers leave all bounds \(loss (\S+), norm of the gradients \S+\); the model keeps "
-        r"the parameters from before it\. A lower rate \(now 1e\+300\) or clip \(now 1\.0\) may help; nothing is saved\n",
+        r"elman: train: at update 1 the numbers leave all bounds \(loss (\S+), norm of the gradients \S+; first in the new "
+        r"wr\); the model keeps the parameters from before it\. A lower rate \(now 1\.96e\+298\) or clip \(now 1\) may "
+        r"help; nothing is saved\n",
         done.err,
     )
     assert 2 < float(loss[1]) < 4
@@ -848,7 +855,7 @@ def unread(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("the corpus was read before the output was checked")
 
-    monkeypatch.setattr(cli.train, "read_corpus", fail)
+    monkeypatch.setattr(cli.train, "Pieces", fail)
 
 
 def test_a_missing_folder_fails_before_training(command, corpus, unread):
@@ -1552,9 +1559,26 @@ BAD = {
     "predict 'a dog' -m strict-words": "word 'dog' at position 2 is not among the 3 words of this vocabulary, which has no "
     "unknown token: make it from text that holds it, or with unknown=True",
     # train
-    "train": "Missing argument...",
-    "train text": "Missing option '--output'...",
-    "train -o new": "Missing argument...",
+    "train": "give FILES to learn from, or --resume a run",
+    "train text": "give --output MODEL, a file to write, or --run FOLDER, which will hold it",
+    "train -o new": "give FILES to learn from, or --resume a run",
+    "train text --run new --resume folder": "folder: there is no run, since it has no run.json",
+    "train --resume nowhere": "nowhere: there is no run, since it has no run.json",
+    "train --resume text": "text: there is no run, since it has no run.json",
+    "train text -o new --patience 3": "--patience 3 wants --run FOLDER, for checkpoints and a log",
+    "train text -o new --tensorboard folder": "--tensorboard folder wants --run FOLDER, for checkpoints and a log",
+    "train text --run text": "text cannot be made: File exists",
+    "train text -o new --optimiser adm": "there is no optimiser 'adm'; optimisers are sgd, adagrad, rmsprop, adam, adamw",
+    "train text -o new --schedule falls": "there is no schedule 'falls'; schedules are constant, cosine, steps",
+    "train text --run folder --save-every 0": "save_every=0 must be a number of updates, 1 or more",
+    "train text --run folder --keep 0": "keep=0 must be a number of checkpoints, 1 or more",
+    "plot": "Missing argument...",
+    "plot nowhere": "nowhere: there is no such file; the log of a run is wanted",
+    "plot folder": "folder/log.jsonl: there is no such file; the log of a run is wanted",
+    "plot text": "text: line 1 is none of a log; each is a JSON object with a step",
+    "plot empty": "empty tells of no update yet, so there is nothing to draw",
+    "plot empty -o new.txt": "--output new.txt: .png, .svg, .pdf are known, by the end of the name",
+    "plot empty -o nowhere/new.png": "nowhere/new.png cannot be written: the folder nowhere does not exist",
     "train nowhere -o new": "nowhere: no such file",
     "train text nowhere -o new": "nowhere: no such file",
     "train folder -o new": "no text in folder: 0 files read, 0 skipped",
@@ -1664,7 +1688,7 @@ BAD = {
     "inspect a --values h --units x": "--units 'x': numbers of units are wanted, with commas between them, such as 0,3,7",
     "inspect a --values h --units -1": "--units '-1': numbers of units are wanted, with commas between them, such as ...",
     "inspect a --values h --units ''": "--units '': numbers of units are wanted, with commas between them, such as ...",
-    "inspect a --values h --units 3,256": "--units 256: h has 256 units, counted from 0",
+    "inspect a --values h --units 3,288": "--units 288: h has 288 units, counted from 0",
     "inspect a --values h,logits --units 100": "--units 100: logits has 98 units, counted from 0",
     "inspect a --values h --units 0 --json": "give either --units or --json; --units is for the table, the others hold "
     "every unit",
@@ -1760,7 +1784,7 @@ def test_a_model_that_does_not_fit_the_memory(command, corpus, monkeypatch):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 432. GiB")  # not really: a system may promise what it does not have
 
-    monkeypatch.setattr(cli.train, "Model", full)
+    monkeypatch.setattr(cli.learning, "Model", full)
     refused(command("train", corpus, "-o", corpus.parent / "new", *QUICK), "not enough memory: Unable to allocate 432. GiB")
     assert not (corpus.parent / "new").exists()
 
@@ -1775,6 +1799,28 @@ def test_errors_of_ours_are_not_hidden(command, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["elman", "show"])
     with pytest.raises(ZeroDivisionError):
         cli.main()
+
+
+# ---------------------------------------------------------------- the environment
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("ELMAN_TARGET", "elman: ELMAN_TARGET: target 'foo' is unknown; targets are auto, llvm, numpy, interpreter\n"),
+        ("ELMAN_MACHINE", "elman: ELMAN_MACHINE: machine 'foo' is unknown here; it is one of "),
+    ],
+)
+def test_what_the_environment_asks_for_in_vain_is_no_fault_of_a_file(command, monkeypatch, variable, told):
+    machine = pytest.importorskip("elman.targets.llvm.machine")
+    if not machine.machines():
+        pytest.skip("no fused multiply-add here")
+    monkeypatch.delenv("ELMAN_TARGET", raising=False)
+    monkeypatch.setenv(variable, "foo")
+    done = command("predict", "ab")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(told)
+    assert done.err.count("\n") == 1
 
 
 # ---------------------------------------------------------------- cache
@@ -1792,3 +1838,53 @@ def test_the_cache_is_told_and_cleared(command, tmp_path, monkeypatch):
     assert [path.name for path in folder.iterdir()] == ["another file"]
     monkeypatch.setenv("ELMAN_CACHE", "")
     assert command("cache", "--clear").out == "compiled programs are not kept (ELMAN_CACHE is empty)\n"
+
+
+def test_the_cache_tells_what_it_could_not_remove(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path))
+    for name in "abc":
+        (tmp_path / f"{name}.program").write_bytes(b"123")
+    (tmp_path / "folder.program").mkdir()
+    unlink = Path.unlink
+
+    def refused(path):
+        if path.name > "a.program":
+            raise PermissionError(13, os.strerror(13), str(path))
+        unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        done = command("cache", "--clear")
+    assert done.code == 2
+    assert done.out == f"removed 1 program (3 bytes) from {tmp_path}\n"
+    assert done.err == f"elman: {tmp_path}/b.program cannot be removed, nor can 1 more: {os.strerror(13)}\n"
+    assert command("cache").out == f"2 compiled programs (6 bytes) in {tmp_path}\n"
+    assert command("cache", "--clear").out == f"removed 2 programs (6 bytes) from {tmp_path}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.program"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--clear",)])
+def test_a_cache_that_cannot_be_read_is_named(command, tmp_path, monkeypatch, arguments):
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    for place in (file, file / "below"):
+        monkeypatch.setenv("ELMAN_CACHE", str(place))
+        done = command("cache", *arguments)
+        assert (done.code, done.out, done.err) == (2, "", f"elman: {place} cannot be read: {os.strerror(20)}\n")
+    monkeypatch.setenv("ELMAN_CACHE", str(tmp_path))
+
+    def refused(place):
+        raise PermissionError(13, os.strerror(13), str(place))
+
+    with monkeypatch.context() as patch:  # whoever runs the tests may be allowed everything
+        patch.setattr(os, "listdir", refused)
+        done = command("cache", *arguments)
+    assert (done.code, done.out, done.err) == (2, "", f"elman: {tmp_path} cannot be read: {os.strerror(13)}\n")
+
+
+def test_the_folder_of_a_user_may_be_written_with_a_tilde(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ELMAN_CACHE", "~/programs")
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "a.program").write_bytes(b"12")
+    assert command("cache").out == f"1 compiled program (2 bytes) in {tmp_path}/programs\n"

@@ -13,6 +13,7 @@ import pytest
 from safetensors import safe_open
 
 import elman
+from elman.gates import GATES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
@@ -66,6 +67,35 @@ def test_there_are_doctests():
     examples = {name: sum(len(case.examples) for case in cases) for name, cases in found.items()}
     for name in ("elman.gates", "elman.trace", "elman.rnn", "elman.model", "elman.states", "elman.text"):
         assert examples[name] > 0, name
+
+
+# ---------------------------------------------------------------- what is listed is all there is
+
+
+def gates_of(text: str) -> set[str]:
+    """The gates that an operation becomes when it stands in a cell as the list writes it."""
+    text = text.replace(", ...", "").replace("start:stop", "1:3").replace("transpose(x)", "transpose(w)")
+    known = {name: getattr(elman, name) for name in elman.__all__}
+    letters = 'x1=bias("input"), x2=bias("input"), condition=bias("input"), w=weight("hidden", "input")'
+    exec(f"def written(x, *, {letters}):\n    return {text}", known)
+    return {node.gate for node in elman.cell(known["written"]).graph(input=5, hidden=3).nodes}
+
+
+def test_every_operation_is_listed_and_can_be_written():
+    listed = {name: reference.written_as(name) for name in GATES if name not in reference.UNWRITTEN}
+    table = reference.operations()
+    assert table in (ROOT / "docs" / "article.md").read_text(encoding="utf-8")
+    for name, text in listed.items():
+        assert f"| `{text}` |" in table
+        assert name in gates_of(text), text
+    for name in reference.UNWRITTEN:
+        assert not hasattr(elman, name), f"{name} can be written: list it"
+
+
+def test_every_variable_of_the_environment_is_listed():
+    text = reference.COMMAND.read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert set(re.findall(r"\bELMAN_[A-Z]+", code)) == set(re.findall(r"\| `(ELMAN_[A-Z]+)` \|", text))
 
 
 # ---------------------------------------------------------------- the checks can fail

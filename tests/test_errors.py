@@ -127,9 +127,14 @@ def test_a_float32_overflow_is_fine_in_float64(double):
 
 
 def test_a_step_that_does_not_fit(simple):
-    wanted = "[T, 3] or [B, T, 3] is wanted, input=3"
-    assert said(lambda: simple.step(array(4)), ShapeError) == f"elman: the input is (1, 4); {wanted}"
-    assert said(lambda: simple.step(array(2, 2, 3)), ShapeError) == f"elman: the input is (2, 1, 2, 3); {wanted}"
+    wanted = "[3] or [B, 3] is wanted, input=3"
+    assert said(lambda: simple.step(array(4)), ShapeError) == f"elman: a step is (4); {wanted}"
+    assert said(lambda: simple.step(array(2, 4)), ShapeError) == f"elman: a step is (2, 4); {wanted}"
+    sequence = "call the layer for a sequence"
+    assert said(lambda: simple.step(array(2, 2, 3)), ShapeError) == f"elman: a step is (2, 2, 3); {wanted}; {sequence}"
+    assert said(lambda: simple.step(array(4, 1, 7, 3)), ShapeError) == f"elman: a step is (4, 1, 7, 3); {wanted}"
+    assert said(lambda: simple.step([[1, 2]]), ShapeError) == "elman: tokens of a step are (1, 2); one, or [B] is wanted"
+    assert said(lambda: simple.step([[1.0], [1.0, 2.0]]), ShapeError) == "elman: the input has rows of different lengths"
     assert said(lambda: simple.step(array(0, 3)), ShapeError).startswith("elman: the batch is empty, (0, 1, 3)")
     assert said(lambda: simple.step([np.nan] * 3), DataError).startswith("elman: the input holds NaN or infinity")
     assert said(lambda: simple.step(3), TokenError) == "elman: token 3 at position 0 is outside the vocabulary of 3, 0 to 2"

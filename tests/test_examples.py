@@ -17,7 +17,9 @@ import elman
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-STEPS = {"classify": 100, "from_vector": 300, "reverse": 300, "tagging": 150}
+STEPS = {"classify": 100, "digits": 400, "from_vector": 300, "reverse": 300, "tagging": 150}
+TASKS = ("adding", "copying", "counting", "pixels", "reber")
+"""Those whose answers are known; `test_tasks.py` runs them in full length."""
 
 
 def opened(name: str):
@@ -47,6 +49,13 @@ def check_classify(first, last, right):
     assert right > 0.68
 
 
+def check_digits(first, last, by_rows, by_columns):
+    assert first > 0.5  # the mean of five epochs
+    assert last < 0.35  # and of ten
+    assert by_rows > 0.95
+    assert by_columns > 0.96
+
+
 def check_from_vector(first, last, error, flat):
     assert first > 0.14
     assert last < 0.018  # the noise of the targets alone is 0.01
@@ -61,7 +70,13 @@ def check_reverse(first, last, greedy, beams):
     assert beams > 0.12
 
 
-CHECKS = {"classify": check_classify, "from_vector": check_from_vector, "reverse": check_reverse, "tagging": check_tagging}
+CHECKS = {
+    "classify": check_classify,
+    "digits": check_digits,
+    "from_vector": check_from_vector,
+    "reverse": check_reverse,
+    "tagging": check_tagging,
+}
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -91,6 +106,7 @@ WRONG = {
     ("name", "chosen", "wrong"),
     [
         ("classify", recurrent, "transposed"),
+        ("digits", recurrent, "zero"),
         ("from_vector", of_the_encoder, "zero"),
         ("reverse", of_the_encoder, "zero"),
         ("reverse", recurrent, "transposed"),
@@ -100,14 +116,14 @@ WRONG = {
 )
 def test_an_example_with_wrong_gradients_does_not(name, chosen, wrong, monkeypatch):
     example, changed = opened(name), set()
-    adam = example.adam
 
-    def with_wrong(parameters, gradients, memory, rate):
-        changed.update(filter(chosen, gradients))
-        gradients = {n: WRONG[wrong](g) if chosen(n) else g for n, g in gradients.items()}
-        return adam(parameters, gradients, memory, rate)
+    class WithWrong(example.Adam):
+        def update(self, parameters, gradients, memory, rate):
+            changed.update(filter(chosen, gradients))
+            gradients = {n: WRONG[wrong](g) if chosen(n) else g for n, g in gradients.items()}
+            return super().update(parameters, gradients, memory, rate)
 
-    monkeypatch.setattr(example, "adam", with_wrong)
+    monkeypatch.setattr(example, "Adam", WithWrong)
     results = learnt(*example.main(STEPS[name]))
     assert changed
     with pytest.raises(AssertionError):
@@ -120,7 +136,7 @@ def test_an_example_with_wrong_gradients_does_not(name, chosen, wrong, monkeypat
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_short_and_tells_its_result(path):
     text = path.read_text(encoding="utf-8")
-    assert path.stem in STEPS
+    assert path.stem in {*STEPS, *TASKS}
     assert len(text.splitlines()) < 80
     default = re.search(r'"--steps", type=int, default=(\d+)', text)[1]
     assert f"def main(steps: int = {default}" in text

@@ -180,3 +180,152 @@ def test_settings_are_told():
     assert "dropout=0.25" in repr(Stack([one, two], residual=True, dropout=0.25))
     assert repr(elman.Bidirectional(one, two, merge="sum")).endswith("merge=sum)")
     assert "learn_initial" in repr(RNN(cells.gru, input=4, hidden=4, learn_initial=True))
+
+
+# ---------------------------------------------------------------- what is said
+
+
+def said(call):
+    with pytest.raises(elman.ElmanError) as raised:
+        call()
+    return type(raised.value).__name__, str(raised.value)
+
+
+def test_a_batch_that_is_pushed_to_one_stream():
+    fix = "is pushed; a step or a chunk is wanted, and streams(n) runs sequences side by side"
+    layer, model = RNN(cells.gru, input=3, hidden=5), Model(5, 4)
+    of_features = Model.from_layers(RNN(cells.gru, input=3, hidden=5), 2)
+    told = {
+        ("ShapeError", f"gru: (4, 7, 3) {fix}"): lambda: layer.stream().push(np.ones((4, 7, 3))),
+        ("ShapeError", f"gru: (4, 7) {fix}"): lambda: layer.stream().push(np.ones((4, 7), int)),
+        ("ShapeError", f"Model(elman): (4, 7) {fix}"): lambda: model.stream().push(np.ones((4, 7), int)),
+        ("ShapeError", f"Model(gru): (4, 7, 3) {fix}"): lambda: of_features.stream().push(np.ones((4, 7, 3))),
+    }
+    for message, act in told.items():
+        assert said(act) == message
+
+
+def test_a_number_that_is_none_is_that_of_a_stream():
+    pool = RNN(cells.gru, input=3, hidden=5).streams(4)
+    pool.leave(1)
+    step, chunk = np.ones((3, 3)), np.ones((3, 4, 3))
+    step[1, 2] = chunk[2, 3, 0] = np.nan
+    told = "holds NaN or infinity (first at"
+    before = pool.state
+    for act, message in (
+        (lambda: pool.push(step), f"gru: what stream 2 is given {told} (2,))"),
+        (lambda: pool.push(chunk), f"gru: what stream 3 is given {told} (3, 0))"),
+        (lambda: pool.push(step[1:], streams=[3, 0]), f"gru: what stream 3 is given {told} (2,))"),
+        (lambda: pool.push({0: chunk[0], 2: step[1]}), f"gru: what stream 2 is given {told} (2,))"),
+    ):
+        assert said(act) == ("DataError", message)
+        assert pool.state == before
+    pool.push(chunk, lengths=[4, 4, 3])  # what is not read may be anything
+    assert said(lambda: pool.push(np.full((3, 3), 1e300)))[1].endswith("(first at (0, 0, 0), as float32)")
+
+
+def test_no_stream_is_named():
+    layer = RNN(cells.gru, input=3, hidden=5)
+    told = "gru: there is no stream to push to; "
+    nothing = np.ones((0, 3))
+    assert said(lambda: layer.streams(2).push(nothing, streams=[]))[1] == (
+        f"{told}streams=[] names none; name one, or leave it out for all"
+    )
+    assert said(lambda: layer.streams().push(nothing))[1] == f"{told}join() adds one"
+
+
+def test_a_closed_stream_of_a_layer():
+    layer = RNN(cells.gru, input=3, hidden=5)
+    stream, pool = layer.stream(), layer.streams(2)
+    stream.close()
+    pool.close()
+    assert said(lambda: stream.push(np.ones(3)))[1] == "gru: this stream is closed; stream() opens another"
+    assert said(lambda: pool.push(np.ones((2, 3))))[1] == "gru: this pool of streams is closed; streams(n) opens another"
+
+
+def test_a_value_of_one_number():
+    @elman.cell
+    def gated(x, h, *, w=elman.weight("hidden", "input"), v=elman.weight(1, "hidden")):
+        z = sigmoid(v @ h)
+        return h + z * tanh(w @ x)
+
+    kind, message = said(lambda: RNN(gated, input=3, hidden=5))
+    assert kind == "CellError"
+    assert message.endswith(
+        "is (1), tanh(w @ x) is (hidden=5); [0] makes a number of sigmoid(v @ h<t-1>), which meets every shape"
+    )
+    kind, message = said(lambda: RNN(elman.cell(lambda x, h: x + h), input=3, hidden=5))
+    assert "makes a number" not in message
+
+
+def test_numbers_of_threads_of_numpy():
+    try:
+        assert elman.threads(np.int64(2)) == 2
+        assert type(elman.threads()) is int
+        for wrong in (np.bool_(True), np.float64(2), np.int64(0), True):
+            assert said(lambda wrong=wrong: elman.threads(wrong))[0] == "SettingError"
+    finally:
+        elman.threads(None)
+
+
+def test_masked_arrays_are_refused_and_not_read():
+    layer, model = RNN(cells.gru, input=3, hidden=5), Model(5, 4)
+    x = np.ma.masked_array(np.ones((4, 3)), mask=np.eye(4, 3, dtype=bool))
+    h = np.ma.masked_array(np.ones(5), mask=[1, 0, 0, 0, 0])
+    tokens = np.ma.masked_array([1, 2], mask=[0, 1])
+    dy = np.ma.masked_array(np.ones((4, 5)), mask=np.eye(4, 5))
+    for what, act in (
+        ("gru: the input", lambda: layer(x)),
+        ("gru: the input", lambda: layer.step(x[0])),
+        ("gru: what is pushed", lambda: layer.stream().push(x)),
+        ("gru: what is pushed", lambda: layer.stream().push(x[0].astype(np.float32))),
+        ("gru: what is pushed", lambda: layer.streams(4).push(x)),
+        ("gru: state h", lambda: layer(x.data, h)),
+        ("gru: dy", lambda: layer.gradients(x.data, dy)),
+        ("gru: br", lambda: layer.update({"br": h})),
+        ("gru: the array of lengths", lambda: layer(x.data[None], lengths=tokens[1:])),
+        ("Model: the sequence of tokens", lambda: model.loss(tokens, [1, 2])),
+        ("Model: the sequence of tokens", lambda: model.loss([1, 2], tokens)),
+        ("pad_sequences: sequence 1", lambda: elman.pad_sequences([[1], tokens])),
+    ):
+        kind, message = said(act)
+        assert (kind, message.partition(" is a masked array")[0]) == ("DataError", what)
+    nothing_masked = np.ma.masked_array(np.ones((4, 3)))
+    np.testing.assert_array_equal(layer(nothing_masked)[0], layer(np.ones((4, 3)))[0])
+
+
+@pytest.mark.parametrize("target", ["numpy", "llvm"])
+def test_a_stream_goes_on_from_an_infinite_state_of_its_own(target):
+    """By steps and chunks, of any type of numbers, alone and in a pool; a state that somebody gives must be finite."""
+    if target == "llvm" and not pytest.importorskip("elman.targets.llvm.machine").machines():
+        pytest.skip("no fused multiply-add here")
+
+    @elman.cell
+    def exploding(x, h, *, w=elman.weight("hidden", "input")):
+        return h * h + w @ x
+
+    layer = RNN(exploding, input=2, hidden=2, target=target)
+    layer.update({"w": [[1e30, 0.0], [0.0, 0.1]]})
+    x = np.ones((8, 2), np.float32)
+    model = Model.from_layers(layer, 1, readout=cells.readout_linear)
+    whole, last = layer(x)
+    assert np.isinf(whole[-1, 0])
+    assert np.isfinite(whole[-1, 1])
+    for pieces in ([1] * 8, [2, 1, 4, 1], [3, 5]):
+        stream, at = layer.stream(), 0
+        for size in pieces:
+            chunk = x[at] if size == 1 else x[at : at + size].astype(np.float64)
+            np.testing.assert_allclose(np.atleast_2d(stream.push(chunk)), whole[at : at + size], rtol=1e-6)
+            at += size
+        assert stream.state == last or target == "numpy"
+    pool = layer.streams(2)
+    for row in x[:7]:
+        pool.push([row, 0 * row])
+    found = pool.push({1: x[0], 0: x[7]})
+    np.testing.assert_allclose(found[0], whole[7], rtol=1e-6)
+    np.testing.assert_allclose(found[1], layer(np.concatenate([0 * x[:7], x[:1]]))[0][7], rtol=1e-6)
+    running = model.stream()
+    running.push(x[:6])
+    assert running.push(x[6:]).shape == (2, 1)
+    for act in (lambda: layer(x, last), lambda: layer.stream(last), lambda: pool.join(last)):
+        assert said(act) == ("DataError", "exploding: state h holds NaN or infinity (first at (0,), as float32)")

@@ -13,11 +13,12 @@ import pytest
 import elman
 from elman import train
 from elman.corpus import read_corpus
+from elman.data import Streams
 from elman.errors import DataError, SettingError, TokenError
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import Adam, clip_by_norm
 from elman.sampling import Sampling
 from elman.text import Vocabulary
-from elman.train import Settings, bigram_bits, evaluate, split, windows
+from elman.train import Settings, bigram_bits, evaluate, split
 from oracles import CELLS, cross_entropy, one_hot, readout, unroll
 
 RHYME = "the cat sat on the mat; the rat ate the oat.\nthe bat, the hat and the gnat: that is that!\n"
@@ -83,10 +84,11 @@ def test_adam_is_its_algorithm(betas):
     rng = np.random.default_rng(2)
     start, rates = random_arrays(SHAPES, rng), [0.1, 0.05, 0.2, 0.01, 0.3]
     gradients = [random_arrays(SHAPES, rng, scale) for scale in (1.0, 3.0, 0.1, 10.0, 1e-6)]
-    p, memory = start, AdamMemory()
+    optimiser = Adam(**betas)
+    p, memory = start, optimiser.memory(start)
     for g, rate in zip(gradients, rates, strict=True):
-        p, memory = adam(p, g, memory, rate, **betas)
-    assert memory.count == 5
+        p, memory = optimiser.update(p, g, memory, rate)
+    assert memory["count"] == 5
     for name in SHAPES:
         expected = literal_adam(start[name], [g[name] for g in gradients], rates, **betas)
         np.testing.assert_allclose(p[name], expected, rtol=1e-12, atol=1e-14)
@@ -99,22 +101,24 @@ def test_adam_is_that_of_pytorch():
     start = rng.normal(size=(5, 4))
     theirs = torch.nn.Parameter(torch.tensor(start))
     optimiser = torch.optim.Adam([theirs], lr=0.03)
-    ours, memory = {"w": start}, AdamMemory()
+    ours = {"w": start}
+    memory = Adam().memory(ours)
     for scale in (1.0, 0.2, 5.0, 0.0, 1.0):
         g = rng.normal(size=(5, 4)) * scale
         theirs.grad = torch.tensor(g)
         optimiser.step()
-        ours, memory = adam(ours, {"w": g}, memory, 0.03)
+        ours, memory = Adam().update(ours, {"w": g}, memory, 0.03)
     np.testing.assert_allclose(ours["w"], theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
 
 
 def test_adam_changes_nothing_in_place_and_keeps_the_type():
     p, g = {"w": np.ones(3, np.float32)}, {"w": np.full(3, 2, np.float32)}
-    memory = AdamMemory()
-    new, after = adam(p, g, memory, 0.1)
-    assert new["w"].dtype == after.first["w"].dtype == after.second["w"].dtype == np.float32
-    assert (p["w"].tolist(), g["w"].tolist(), memory) == ([1, 1, 1], [2, 2, 2], AdamMemory())
-    again, _ = adam(p, g, memory, 0.1)
+    memory = Adam().memory(p)
+    new, after = Adam().update(p, g, memory, 0.1)
+    assert new["w"].dtype == after["first/w"].dtype == after["second/w"].dtype == np.float32
+    assert (p["w"].tolist(), g["w"].tolist()) == ([1, 1, 1], [2, 2, 2])
+    assert {name: array.tolist() for name, array in memory.items()} == {"count": 0, "first/w": [0] * 3, "second/w": [0] * 3}
+    again, _ = Adam().update(p, g, memory, 0.1)
     np.testing.assert_array_equal(new["w"], again["w"])
     np.testing.assert_allclose(new["w"], 0.9, rtol=1e-6)  # the first step is the rate, whatever the gradient
 
@@ -127,66 +131,13 @@ def test_the_rate_rises_and_falls():
     for step in (0, 1, 49, 50, 51, 500, 999):
         rising = min(1.0, (step + 1) / 51)
         falling = 0.05 + 0.95 * (1 + math.cos(math.pi * step / 1000)) / 2
-        assert settings.rate_at(step) == pytest.approx(0.01 * rising * falling, rel=1e-12)
-    rates = [settings.rate_at(step) for step in range(1000)]
+        assert settings.rates(step) == pytest.approx(0.01 * rising * falling, rel=1e-12)
+    rates = [settings.rates(step) for step in range(1000)]
     height = int(np.argmax(rates))
     assert 45 <= height <= 55
     assert rates[height] == pytest.approx(0.01, rel=0.01)
     assert rates[-1] == pytest.approx(0.0005, rel=0.01)
     assert rates == sorted(rates[: height + 1]) + sorted(rates[height + 1 :], reverse=True)
-
-
-# ---------------------------------------------------------------- windows
-
-
-@pytest.mark.parametrize(
-    ("count", "batch", "length"),
-    [(1000, 4, 16), (1000, 1, 64), (137, 8, 5), (50, 32, 64), (3, 2, 2), (2, 5, 9), (64, 3, 1), (65, 64, 64)],
-)
-def test_windows_follow_the_text(count, batch, length):
-    """Tokens that are their own places: every window goes on where its stream stood, and no stream reads another's text."""
-    seen, ends, offsets, began = 0, None, set(), 0
-    for x, y, anew in itertools.islice(windows(np.arange(count), Settings(length=length, batch=batch)), 400):
-        assert x.shape == y.shape == (max(1, min(batch, (count - 1) // 2)), x.shape[1])
-        assert 1 <= x.shape[1] <= length
-        np.testing.assert_array_equal(y, x + 1)
-        np.testing.assert_array_equal(np.diff(x, axis=1), 1)
-        assert 0 <= x.min() <= y.max() < count
-        if anew:
-            began += 1
-            offsets.add(int(x[0, 0]))
-            starts = x[:, 0]
-            if len(starts) > 1:
-                distance = np.unique(np.diff(starts))
-                assert distance.size == 1
-                assert distance[0] >= x.shape[1]
-        else:
-            np.testing.assert_array_equal(x[:, 0], ends)
-        ends = x[:, -1] + 1
-        if len(starts) > 1:
-            assert (ends <= np.append(starts[1:], count)).all()  # a stream stops before the next begins
-        seen += 1
-    assert seen == 400
-    assert began > 1
-    assert len(offsets) > 1 or count < 5 * length or length == 1
-
-
-def test_windows_are_full_where_there_is_text():
-    x, _, _ = next(windows(np.arange(1000), Settings(length=16, batch=4)))
-    assert x.shape == (4, 16)
-    passes = [
-        x[0, 0] for x, _, anew in itertools.islice(windows(np.arange(1000), Settings(length=16, batch=4)), 200) if anew
-    ]
-    assert len(passes) == 14
-    assert len(set(passes)) > 7
-
-
-def test_windows_are_drawn_by_the_seed():
-    def places(seed):
-        found = windows(np.arange(1000), Settings(length=16, batch=4, seed=seed))
-        return [int(x[0, 0]) for x, _, _ in itertools.islice(found, 60)]
-
-    assert places(0) == places(0) != places(1)
 
 
 # ---------------------------------------------------------------- training
@@ -205,8 +156,10 @@ def test_an_update_is_gradients_clipping_and_adam():
     p, _ = model_of(RHYME * 4, dtype="float64")
     first = {name: np.zeros_like(value) for name, value in p.parameters.items()}
     second, state, symbols, clipped = dict(first), None, 0, 0
-    for step, (x, y, anew) in enumerate(itertools.islice(windows(tokens, settings), 12)):
-        loss, gradients, state = p.gradients(x, y, None if anew else state)
+    source = Streams(tokens, batch=3, length=7, seed=5)
+    for step in range(12):
+        batch = source.take()
+        loss, gradients, state = p.gradients(batch.x, batch.targets, None if batch.anew else state)
         norm = math.sqrt(sum(np.sum(g * g) for g in gradients.values()))
         clipped += norm > 0.4
         new = {}
@@ -215,10 +168,11 @@ def test_an_update_is_gradients_clipping_and_adam():
             first[name] = 0.9 * first[name] + 0.1 * g
             second[name] = 0.999 * second[name] + 0.001 * g * g
             m, v = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.999 ** (step + 1))
-            new[name] = p.parameters[name] - settings.rate_at(step) * m / (np.sqrt(v) + 1e-8)
+            new[name] = p.parameters[name] - settings.rates(step) * m / (np.sqrt(v) + 1e-8)
         p.update(new)
-        symbols += x.size
+        symbols += batch.x.size
         assert (told[step].step, told[step].symbols) == (step + 1, symbols)
+        assert told[step].rate == settings.rates(step)
         assert told[step].loss == pytest.approx(loss, rel=1e-10)
         assert told[step].bits == pytest.approx(loss / math.log(2), rel=1e-10)
         assert told[step].norm == pytest.approx(norm, rel=1e-9)
@@ -241,7 +195,8 @@ def test_the_state_is_carried_from_window_to_window(monkeypatch):
     monkeypatch.setattr(model, "gradients", spied)
     settings = Settings(length=8, batch=2, steps=25)
     list(train.train(model, tokens, settings))
-    anew = [begins for _, _, begins in itertools.islice(windows(tokens, settings), 25)]
+    source = Streams(tokens, batch=2, length=8, seed=0)
+    anew = [source.take().anew for _ in range(25)]
     assert 2 < sum(anew) < 12
     for step, begins in enumerate(anew):
         assert given[step] is (None if begins else returned[step - 1])
@@ -268,7 +223,6 @@ def test_stopping_early_leaves_what_is_learnt():
     for now in train.train(same, tokens, Settings(length=8, batch=2, steps=1000)):
         if now.step == 5:
             break
-    updates.close()
     for name, value in same.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], value)
 
@@ -305,18 +259,20 @@ def test_numbers_that_leave_all_bounds_keep_the_last_good_weights(monkeypatch, w
 
     monkeypatch.setattr(model, "gradients", spoiled)
     settings = Settings(length=8, batch=2, steps=9, warm_up=0)
-    if what == "parameter":
-        monkeypatch.setattr(Settings, "rate_at", lambda self, step: 1e300 if step == 3 else 0.01)
     updates = train.train(model, tokens, settings)
+    if what == "parameter":
+        updates.schedule = lambda step: 1e300 if step == 3 else 0.01
     for _ in range(3):
         next(updates)
     good = dict(model.parameters)
     with pytest.raises(DataError) as caught:
         next(updates)
-    text = str(caught.value)
+    text, rate = str(caught.value), updates.schedule(3)
     assert text.startswith("train: at update 4 the numbers leave all bounds (loss ")
+    where = {"loss": "first in the loss", "gradient": "first in the gradient of un", "parameter": "first in the new wr"}
+    assert f"; {where[what]}); " in text
     assert text.endswith(
-        "; the model keeps the parameters from before it. A lower rate (now 0.003) or clip (now 1.0) may help"
+        f"; the model keeps the parameters from before it. A lower rate (now {rate:.3g}) or clip (now 1) may help"
     )
     for name, value in model.parameters.items():
         np.testing.assert_array_equal(value, good[name])

@@ -5,6 +5,7 @@ What may crash runs in a process of its own; what hangs is ended after a minute.
 
 import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ pytest.importorskip("llvmlite")
 
 import elman
 from elman import RNN, cells
+from elman.targets import threads as counted
 from elman.targets.llvm import crew as crews
 from elman.targets.llvm.crew import ASLEEP, STATE, Worker, crew
 from elman.targets.llvm.machine import machines
@@ -253,7 +255,7 @@ def test_a_thread_that_cannot_begin(calls, monkeypatch):
 
 
 def test_an_error_before_the_parts_begin_leaves_the_crew_free(calls, monkeypatch):
-    def interrupted(self, batch, parts=1):
+    def interrupted(self, batch, parts=1, *, apart=False):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -321,6 +323,50 @@ def test_an_interrupted_push_has_not_happened(monkeypatch):
             np.testing.assert_array_equal(stream.push(row), y)
     finally:
         elman.threads(None)
+
+
+STREAMS = {
+    "one layer": lambda: RNN(cells.gru, input=8, hidden=512, target="llvm"),
+    "three": lambda: elman.Stack([RNN(cells.elman, input=n, hidden=512, target="llvm") for n in (8, 512, 512)]),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer that sends signals")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_stream_is_where_the_pushes_that_returned_left_it(kind, threads):
+    """Signals at any moment: steps, state and the next output belong together."""
+    layer, rng = STREAMS[kind](), np.random.default_rng(3)
+    x = rng.normal(size=(64, 8)).astype(np.float32)
+    calm = layer.stream()
+    wanted, states = zip(*((calm.push(row), calm.state) for row in x), strict=True)
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before, within = signal.signal(signal.SIGALRM, interrupt), 0
+    elman.threads(threads)
+    try:
+        for delay in rng.uniform(1e-5, 1e-3, 80):
+            stream, returned = layer.stream(), 0
+            stream.push(x[0])  # the short way is open
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                for row in x[1:-1]:
+                    stream.push(row)
+                    returned += 1
+                time.sleep(0.1)
+            except KeyboardInterrupt:
+                within += stream.steps < len(x) - 1
+            assert stream.steps - 1 - returned in (0, 1)  # a push may have returned and not have been counted here
+            assert stream.state == states[stream.steps - 1]
+            step = stream.steps
+            np.testing.assert_array_equal(stream.push(x[step]), wanted[step])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        elman.threads(None)
+        signal.signal(signal.SIGALRM, before)
+    assert within > 20
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
@@ -408,3 +454,22 @@ def test_a_signal_wherever_python_looks_for_one(kind, signals):
         print("done")
     """
     assert python(f"KIND, SIGNALS = {kind!r}, {signals}\n" + dedent(script)) == "done\n"
+
+
+# ---------------------------------------------------------------- long calls
+
+
+@pytest.mark.parametrize("asked", [None, 2])
+def test_a_readout_of_many_steps_is_shared(asked, monkeypatch):
+    """A map has no step to meet after, so no meeting costs anything."""
+    monkeypatch.setattr(counted, "available", lambda: 2)
+    model, tokens = elman.Model(98, 256, target="llvm", seed=1), np.zeros(1000, int)
+    elman.threads(1)
+    wanted = model.predict(tokens)
+    elman.threads(asked)
+    try:
+        for _ in range(2):  # alone at first, and then together
+            np.testing.assert_array_equal(model.predict(tokens), wanted)
+    finally:
+        elman.threads(None)
+    assert len(set(wanted.tolist())) > 1

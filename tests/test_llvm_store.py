@@ -459,6 +459,39 @@ def test_without_llvmlite_a_target_that_was_asked_for_is_missed():
     python(MISSING + script, ELMAN_TARGET="llvm")
 
 
+def test_without_llvmlite_what_needs_it_says_so():
+    script = """
+        def inside():
+            with elman.machine("avx2"):
+                pass
+
+        def bench():
+            import elman.bench
+
+        for ask, told in {inside: "machine('avx2'): nothing is compiled", bench: "elman.bench: the machine cannot"}.items():
+            for _ in range(2):
+                try:
+                    ask()
+                except elman.MissingLibraryError as error:
+                    assert str(error).startswith(told), error
+                    assert "llvmlite is missing (" in str(error) and "\\n" not in str(error), error
+                else:
+                    raise AssertionError(told)
+    """
+    python(MISSING + script)
+    python(BROKEN + script)
+
+
+def test_the_warning_is_about_the_line_of_the_user():
+    script = """
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            elman.Model(8, 5)
+        assert [w.filename for w in told] == ["<string>"], [(w.filename, w.lineno) for w in told]
+    """
+    python(MISSING + script)
+
+
 def test_without_llvmlite_nobody_is_warned_who_asked_for_numpy():
     python(MISSING + "    assert not runs()\n", ELMAN_TARGET="numpy")
 
@@ -537,7 +570,7 @@ def test_what_a_machine_may_be_called(monkeypatch):
     monkeypatch.setenv(forced.VARIABLE, "")
     assert machine.current().name == MACHINES[0]
     monkeypatch.setenv(forced.VARIABLE, "sparc")
-    told = f"machine 'sparc' is unknown here; it is one of {', '.join(MACHINES)}"
+    told = f"ELMAN_MACHINE: machine 'sparc' is unknown here; it is one of {', '.join(MACHINES)}"
     with pytest.raises(SettingError, match=told):
         machine.current()
     with forced.machine(MACHINES[-1]):

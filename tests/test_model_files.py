@@ -376,11 +376,13 @@ def test_a_real_limit_of_the_system(old):
 
 
 def test_what_is_written_is_on_disk_before_it_takes_the_place(old, monkeypatch):
+    """And then its new name is, too, which stands in the folder."""
     path, data, model = old
     done, fsync, replace = [], os.fsync, os.replace
 
     def flushed(handle):
-        done.append(("fsync", os.fstat(handle).st_size))
+        found = os.fstat(handle)
+        done.append(("folder", None) if stat.S_ISDIR(found.st_mode) else ("fsync", found.st_size))
         fsync(handle)
 
     def renamed(source, target):
@@ -392,7 +394,8 @@ def test_what_is_written_is_on_disk_before_it_takes_the_place(old, monkeypatch):
     monkeypatch.setattr("os.fsync", flushed)
     monkeypatch.setattr("os.replace", renamed)
     model.save(path)
-    assert done == [("fsync", path.stat().st_size), ("replace", path.stat().st_size)]
+    size = path.stat().st_size
+    assert done == [("fsync", size), ("replace", size), ("folder", None)]
     assert_same(elman.load(path), model)
 
 

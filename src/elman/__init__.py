@@ -1,11 +1,12 @@
 """Recurrent networks from their equations: run forward, differentiated, trained and saved."""
 
-from elman import cells
+from elman import cells, data
 from elman.declare import bias, state, weight
 from elman.decoding import Hypothesis
 from elman.encoder_decoder import EncoderDecoder
 from elman.errors import (
     CellError,
+    CheckpointError,
     DataError,
     ElmanError,
     GraphError,
@@ -63,6 +64,7 @@ from elman.targets.threads import threads
 from elman.testing import check_cell
 from elman.text import Vocabulary
 from elman.trace import Cell, cell
+from elman.trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -73,6 +75,7 @@ __all__ = [
     "Bidirectional",
     "Cell",
     "CellError",
+    "CheckpointError",
     "DataError",
     "ElmanError",
     "EncoderDecoder",
@@ -101,6 +104,7 @@ __all__ = [
     "Tanh",
     "TextError",
     "TokenError",
+    "Trainer",
     "Vocabulary",
     "absolute",
     "bias",
@@ -109,6 +113,7 @@ __all__ = [
     "check_cell",
     "concatenate",
     "cos",
+    "data",
     "exp",
     "from_graph",
     "greater",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import as_array
 from elman.errors import DataError, SettingError, ShapeError, TokenError
 from elman.gates import Array
 from elman.shapes import Shape, written
@@ -46,11 +47,11 @@ def checked_token(name: str, token: Any, size: int, whose: str = "") -> int | No
     return int(token)
 
 
-def checked_truncate(truncate: Any, name: str = "truncate") -> int:
-    """A number of steps. Raises `SettingError`."""
-    if isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1:
-        raise SettingError(f"{name}={truncate!r} must be a number of steps, 1 or more, or None")
-    return int(truncate)
+def checked_truth(name: str, value: Any) -> bool:
+    """A truth value. Raises `SettingError`."""
+    if not isinstance(value, bool | np.bool_):
+        raise SettingError(f"{name}={value!r} must be True or False")
+    return bool(value)
 
 
 def checked_share(name: str, share: Any) -> float:
@@ -70,10 +71,8 @@ def checked_parameters(
     for name, value in values.items():
         if name not in shapes:
             raise SettingError(f"{cell}: there is no parameter {name!r}; parameters are {', '.join(shapes)}")
-        try:
-            array, shape = np.asarray(value), shapes[name]
-        except ValueError:
-            raise ShapeError(f"{cell}: {name} has rows of different lengths, {written(shapes[name])} is wanted") from None
+        ragged, shape = f"{cell}: {name} has rows of different lengths, {written(shapes[name])} is wanted", shapes[name]
+        array: Array = as_array(value, f"{cell}: {name}", ragged)
         if array.shape != shape:
             raise ShapeError(f"{cell}: {name} is {written(array.shape)}, {written(shape)} is wanted")
         if array.dtype.kind not in "fiu":
@@ -93,10 +92,8 @@ def checked_sequence(
 
     What stands past a length may be anything: it is not read.
     """
-    try:
-        x, size = np.asarray(x), int(shape[0]) if shape else 1
-    except ValueError:
-        raise ShapeError(f"{cell}: the input has rows of different lengths; pad them, and give lengths") from None
+    ragged = f"{cell}: the input has rows of different lengths; pad them, and give lengths"
+    x, size = as_array(x, f"{cell}: the input", ragged), int(shape[0]) if shape else 1
     if x.dtype.kind in "iu":
         if x.ndim not in (1, 2):
             raise ShapeError(f"{cell}: tokens are {written(x.shape)}; [T] or [B, T] is wanted (features must be floats)")
@@ -114,6 +111,19 @@ def checked_sequence(
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DataError(f"{cell}: the input holds NaN or infinity (first at {place}, as {dtype})")
     return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
+
+
+def checked_step(cell: str, x: Any, shape: Shape) -> tuple[Array, bool]:
+    """One step `[I]` or `[B, I]`, or a token, or tokens `[B]`, and whether it is a batch. Raises `ShapeError`."""
+    array: Array = as_array(x, f"{cell}: the input")
+    size, tokens = int(shape[0]) if shape else 1, array.dtype.kind in "iu"
+    axes = array.ndim - (not tokens)
+    if tokens and axes > 1:
+        raise ShapeError(f"{cell}: tokens of a step are {written(array.shape)}; one, or [B] is wanted")
+    if array.dtype.kind == "f" and (axes not in (0, 1) or array.shape[-1] != size):
+        fix = "; call the layer for a sequence" if axes == 2 else ""
+        raise ShapeError(f"{cell}: a step is {written(array.shape)}; [{size}] or [B, {size}] is wanted, input={size}{fix}")
+    return array, axes > 0
 
 
 def as_type(x: Array, dtype: np.dtype[Any]) -> Array:
@@ -134,10 +144,8 @@ def checked_tokens(owner: str, tokens: Any, size: int | None, lengths: Any = Non
 
     Raises `DataError` for none, `ShapeError`, `TokenError`.
     """
-    try:
-        array: Array = np.asarray(tokens)
-    except ValueError:
-        raise ShapeError(f"{owner}: tokens of different lengths; pad them and give lengths (elman.pad_sequences)") from None
+    ragged = f"{owner}: tokens of different lengths; pad them and give lengths (elman.pad_sequences)"
+    array: Array = as_array(tokens, f"{owner}: the sequence of tokens", ragged)
     if array.size == 0 and array.dtype.kind not in "iu":  # such as []; integers [0] or [B, 0] are sequences without a step
         raise DataError(f"{owner}: the sequence is empty; at least one token is wanted")
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
@@ -154,10 +162,8 @@ def checked_features(owner: str, x: Any, size: int, dtype: np.dtype[Any]) -> Arr
     """
     if isinstance(x, str):
         raise DataError(f"{owner}: this model reads features [T, {size}], not text")
-    try:
-        array: Array = np.asarray(x)
-    except ValueError:
-        raise ShapeError(f"{owner}: sequences of different lengths; pad them, and give lengths") from None
+    ragged = f"{owner}: sequences of different lengths; pad them, and give lengths"
+    array: Array = as_array(x, f"{owner}: the input", ragged)
     if array.ndim not in (2, 3) or array.shape[-1] != size:
         wanted = f"[T, {size}] or [B, T, {size}]"
         hint = "; tokens=True makes a model of tokens" if array.dtype.kind in "iu" and array.ndim < 3 else ""
@@ -186,10 +192,8 @@ def checked_targets(
 
     Raises `ShapeError` or `DataError`.
     """
-    try:
-        found: Array = np.asarray(targets)
-    except ValueError:
-        raise ShapeError(f"{owner}: targets have rows of different lengths; {written(shape)} is wanted") from None
+    ragged = f"{owner}: targets have rows of different lengths; {written(shape)} is wanted"
+    found: Array = as_array(targets, f"{owner}: the array of targets", ragged)
     if found.shape != shape:
         raise ShapeError(f"{owner}: targets are {written(found.shape)}; {written(shape)} is wanted, as the output")
     if found.dtype.kind not in "fiub":
@@ -229,7 +233,7 @@ def check_tokens(owner: str, tokens: Array, size: int, lengths: Any = None) -> N
 
 def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
     """Lengths `[B]`, each 0 to T. Raises `ShapeError` or `DataError`."""
-    found: Array = np.asarray(lengths)
+    found: Array = as_array(lengths, f"{cell}: the array of lengths")
     if found.shape != (batch,) or found.dtype.kind not in "iu":
         given = f"{found.dtype} {written(found.shape)}"
         raise ShapeError(f"{cell}: lengths are {given}; integers ({batch}) are wanted, one a sequence")
@@ -241,7 +245,7 @@ def checked_lengths(cell: str, lengths: Any, batch: int, steps: int) -> Array:
 
 def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
     """Resets as `[T, B]` truth values. Raises `ShapeError`."""
-    reset = np.asarray(reset)
+    reset = as_array(reset, f"{cell}: reset")
     if reset.shape not in ((steps,), (batch, steps)) or reset.dtype.kind != "b":
         raise ShapeError(
             f"{cell}: reset is {reset.dtype} {written(reset.shape)}; truth values ({steps}) or ({batch}, {steps}) are wanted"

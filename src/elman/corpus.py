@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from elman.errors import DataError, TextError
+from elman.errors import DataError, ElmanError, TextError
 
 Text = str | bytes
 
@@ -31,20 +33,31 @@ def read_text(path: str | os.PathLike[str]) -> str:
     elman.errors.TextError: no/such/file: no such file
     """
     data = read_bytes(path)
-    return decoded(data, f"{_shown(path)}: ", "convert the file").removeprefix("\ufeff")
+    return decoded(data, f"{shown(path)}: ", "convert the file").removeprefix("\ufeff")
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file, as they are; raises TextError for one that is missing, a folder or unreadable."""
+    with reading(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to read from; raises TextError for one that is missing, a folder or unreadable."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            yield file
+            return
+    except ElmanError:  # of what was read
+        raise
     except FileNotFoundError:
         reason = "no such file"
     except IsADirectoryError:
         reason = "a folder, not a file"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise TextError(f"{_shown(path)}: {reason}")
+    raise TextError(f"{shown(path)}: {reason}")
 
 
 def read_corpus(
@@ -75,7 +88,7 @@ def read_corpus(
     skipped: list[Path] = []
     for root in roots:
         folder = os.path.isdir(root)
-        for file in _files_under(root, endings, skipped) if folder else [root]:
+        for file in files_under(root, endings, skipped) if folder else [root]:
             data = _read_if_text(file, as_bytes) if folder else _read(file, as_bytes)
             if data is None:
                 skipped.append(file)
@@ -84,7 +97,7 @@ def read_corpus(
                 files.append(file)
     text = b"".join(parts)
     if not text:
-        names = ", ".join(map(_shown, roots)) or "an empty list of paths"
+        names = ", ".join(map(shown, roots)) or "an empty list of paths"
         raise DataError(f"no text in {names}: {len(files)} file{'s' * (len(files) != 1)} read, {len(skipped)} skipped")
     return Corpus(text if as_bytes else text.decode(), tuple(files), tuple(skipped))
 
@@ -101,7 +114,7 @@ def _read_if_text(file: Path, as_bytes: bool) -> bytes | None:
     return None if b"\0" in data else data
 
 
-def _files_under(root: Path, endings: tuple[str, ...], skipped: list[Path]) -> list[Path]:
+def files_under(root: Path, endings: tuple[str, ...], skipped: list[Path]) -> list[Path]:
     """The files of a folder and its folders, sorted; what cannot be opened or is no plain file goes to `skipped`."""
     found: list[Path] = []
     seen: set[str] = set()
@@ -119,7 +132,7 @@ def _files_under(root: Path, endings: tuple[str, ...], skipped: list[Path]) -> l
     return sorted(found)
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """A path that can be printed, also where its name is not UTF-8."""
     return os.fspath(path).encode("utf-8", "backslashreplace").decode()
 
@@ -129,5 +142,9 @@ def decoded(data: bytes, name: str, fix: str, otherwise: str = "use a vocabulary
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        at = f"byte {error.start} (0x{data[error.start]:02x})"
-        raise TextError(f"{name}{at} is not UTF-8; {fix}, or {otherwise}") from None
+        raise not_utf8(name, error.start, data[error.start], f"{fix}, or {otherwise}") from None
+
+
+def not_utf8(name: str, place: int, byte: int, fix: str) -> TextError:
+    """What is said of the byte at which a text is no UTF-8, after `name`."""
+    return TextError(f"{name}byte {place} (0x{byte:02x}) is not UTF-8; {fix}")

@@ -81,7 +81,7 @@ def declared(description: Mapping[str, Any], depth: int = 0) -> dict[str, Shape]
     return {f"{name}.{inner}": shape for name, part in parts for inner, shape in declared(part, depth + 1).items()}
 
 
-def built(description: Mapping[str, Any], dtype: str) -> Layer:
+def built(description: Mapping[str, Any], dtype: str, target: str = "auto") -> Layer:
     """A layer from its description, which `declared` has seen, its cells replayed from their graphs.
 
     Raises `SettingError`, `CellError`, `GraphError` or `TypeError` for parts that do not fit.
@@ -91,16 +91,16 @@ def built(description: Mapping[str, Any], dtype: str) -> Layer:
             graph = Graph.from_json(description["graph"])
             names = "learn_initial", "recurrent_dropout"
             given: dict[str, Any] = {name: description[name] for name in names} | graph.sizes
-            return RNN(from_graph(graph), dtype=dtype, **given)
+            return RNN(from_graph(graph), dtype=dtype, target=target, **given)
         case "stack":
-            layers = [built(part, dtype) for part in _parts(description).values()]
+            layers = [built(part, dtype, target) for part in _parts(description).values()]
             return Stack(layers, dropout=description["dropout"], residual=description["residual"])
         case "bidirectional":
-            directions = (built(part, dtype) for part in _parts(description).values())
+            directions = (built(part, dtype, target) for part in _parts(description).values())
             return Bidirectional(*directions, merge=description["merge"])
         case "pooled":
-            return Pooled(built(description["layer"], dtype), description["pool"])
-    return Backwards(built(description["layer"], dtype))
+            return Pooled(built(description["layer"], dtype, target), description["pool"])
+    return Backwards(built(description["layer"], dtype, target))
 
 
 def _parts(description: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -118,21 +118,32 @@ class EncoderDecoder:
         self._check_batch(first, targets)
         return self.decoder.forward_propagation(self._shifted(targets, target_lengths), first, target_lengths)
 
-    def loss(self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None) -> float:
+    def loss(
+        self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, label_smoothing: float = 0.0
+    ) -> float:
         """Mean loss of the targets, a step, with teacher forcing (Williams and Zipser, 1989); as `Model.loss`."""
         first = self.encode(x, lengths)
         self._check_batch(first, targets)
-        return self.decoder.loss(self._shifted(targets, target_lengths), targets, first, target_lengths)
+        told = self._shifted(targets, target_lengths)
+        return self.decoder.loss(told, targets, first, target_lengths, label_smoothing=label_smoothing)
 
     def gradients(
-        self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, dropout_seed: int | None = None
+        self,
+        x: Any,
+        targets: Any,
+        lengths: Any = None,
+        target_lengths: Any = None,
+        *,
+        label_smoothing: float = 0.0,
+        dropout_seed: int | None = None,
     ) -> tuple[float, dict[str, Array]]:
         """The loss with teacher forcing, and its gradients by parameter, through the state into the encoder."""
-        record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed)
+        record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed, input_gradient=False)
         first, bridged = self._first_state(record.y, record.state, lengths)
         self._check_batch(record.state, targets)
         told = self._shifted(targets, target_lengths)
-        scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, dropout_seed=dropout_seed)
+        asked: dict[str, Any] = {"label_smoothing": label_smoothing, "dropout_seed": dropout_seed}
+        scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, **asked)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
             inner = record.gradients(np.zeros_like(record.y), plain(scored.d_state))

@@ -36,6 +36,10 @@ class ModelFileError(ElmanError, ValueError):
     """A model file is missing, truncated, damaged, or not one of ours."""
 
 
+class CheckpointError(ElmanError, ValueError):
+    """A checkpoint, or the log of a run, is missing, truncated, damaged, or of another training."""
+
+
 class StreamError(ElmanError, ValueError):
     """A stream is closed, or is not in the pool."""
 

@@ -5,12 +5,14 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from elman.checks import DTYPES
+from elman import checkpoints, suspects
+from elman.checks import DTYPES, checked_target
 from elman.describe import built, declared, read_graph
 from elman.errors import ElmanError, ModelFileError
 from elman.gates import Array
 from elman.io import safetensors
 from elman.model import FORMAT, VERSION, Model
+from elman.proof import BEFORE
 from elman.replay import from_graph
 from elman.shapes import Shape, written
 from elman.text import Vocabulary
@@ -21,19 +23,30 @@ WRONG = (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, Rec
 """What data that are not as they should be may come to, beside the errors of the library."""
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], *, verify: bool = True) -> Model:
     """Open a model file; its cells come from the graphs in it, so their Python is not needed, and no code in it is run.
 
-    Raises `ModelFileError` for a file that is missing, truncated, damaged, or not a model of elman.
+    A checkpoint is opened as the model that it is of. Where the file has a recorded output, the model must give it, unless
+    `verify` is False. Raises `ModelFileError` for a file that is missing, truncated,
+    damaged, or not a model of elman, `CheckpointError` for a damaged checkpoint.
     """
-    return opened(path, FORMAT, VERSION, model_from)
+    model = opened(path, FORMAT, VERSION, _proved)
+    if verify and model.proof is not None:
+        try:
+            suspects.check(model, model.proof)
+        except (ElmanError, *WRONG) as error:
+            raise ModelFileError(f"{path}: {_one_line(str(error))}") from error
+    return model
 
 
 def opened(
     path: str | os.PathLike[str], form: str, version: int, build: Callable[[Mapping[str, Array], Mapping[str, Any]], Opened]
 ) -> Opened:
-    """What a file of a format holds, built from its arrays and facts. Raises `ModelFileError`, whatever is wrong."""
+    """What a file of a format holds, built from its arrays and facts. Raises `ModelFileError`, whatever is wrong with it."""
+    checked_target("auto")  # what the environment asks for in vain is no fault of a file's
     arrays, facts = safetensors.read(path)
+    if facts.get("format") == checkpoints.FORMAT:
+        arrays, facts = checkpoints.model_in(checkpoints.checked(path, arrays, facts))
     if not _of_format(facts, form, version):
         found = f"format {reprlib.repr(facts.get('format'))} version {reprlib.repr(facts.get('version'))}"
         hint = "; elman.EncoderDecoder.load opens it" if facts.get("format") == "elman encoder-decoder" else ""
@@ -46,7 +59,18 @@ def opened(
         raise ModelFileError(f"{path}: this is not a whole model: {_one_line(str(error))}") from error
 
 
-def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
+def _proved(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
+    """A model, with what was recorded of it."""
+    if "proof" not in facts:
+        return model_from(arrays, facts)
+    rest = dict(arrays)
+    x, y = (rest.pop(f"{BEFORE}{name}") for name in ("x", "y"))
+    model = model_from(rest, facts)
+    model.prove(x, y, _one_line(str(facts["proof"]), 100))
+    return model
+
+
+def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any], target: str = "auto") -> Model:
     """A model from its facts, with the parameters that a file holds."""
     if not _of_format(facts, FORMAT, VERSION):  # those of a decoder inside are seen here first
         raise ModelFileError(f"{_one_line(repr(facts.get('format')))} is no {FORMAT!r} version {VERSION}")
@@ -55,7 +79,7 @@ def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
         if not isinstance(facts[fact], kind):
             raise ModelFileError(f"{fact} is {type(facts[fact]).__name__}, {kind.__name__} is wanted")
     readout = read_graph(facts["readout"])
-    cell, layers = from_graph(readout), built(facts["layers"], facts["dtype"])
+    cell, layers = from_graph(readout), built(facts["layers"], facts["dtype"], target)
     [reads] = (readout.nodes[index].shape for index in readout.leaves("input").values())
     if layers.output_shape != reads or readout.sizes.get("hidden") not in (None, *reads):  # it is made for what they give
         raise ModelFileError(f"the layers give {written(layers.output_shape)}, the read-out reads {written(reads)}")

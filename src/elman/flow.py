@@ -21,7 +21,7 @@ class Flow:
     """An input on its way through layers: `x` `[T, B, I]` or tokens `[T, B]`, and how it is read.
 
     `reset` `[T, B]` tells before which steps something new begins, whichever way it is read; with `backwards` that is from
-    the last step to the first, each example from its last.
+    the last step to the first, each example from its last. `inner` says that nobody wants the gradient for `x`.
     """
 
     x: Array
@@ -30,6 +30,9 @@ class Flow:
     reset: Array | None = None
     truncate: int | None = None
     gradient: bool = False
+    overlap: tuple[int, int] | None = None
+    recompute: bool = False
+    inner: bool = False
     noise: np.random.Generator | None = None
     backwards: bool = False
 

@@ -66,7 +66,9 @@ class Elementwise(Gate):
         """All shapes must be equal."""
         for position, shape in enumerate(shapes):
             if shape != shapes[0]:
-                raise ShapeError(f"{{0}} is {written(shapes[0])}, {{{position}}} is {written(shape)}")
+                one = next((k for k in (0, position) if shapes[k] == (1,)), None)
+                fix = "" if one is None else f"; [0] makes a number of {{{one}}}, which meets every shape"
+                raise ShapeError(f"{{0}} is {written(shapes[0])}, {{{position}}} is {written(shape)}{fix}")
         return shapes[0]
 
 

@@ -42,6 +42,9 @@ class Graph:
     def __post_init__(self) -> None:
         _check(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, (self.name, self.nodes, self.results, self.notes)  # hashes of names are those of a process
+
     def __hash__(self) -> int:
         return self._hash  # programs are looked up by their graph at every call
 
@@ -83,11 +86,8 @@ class Graph:
     @property
     def sizes(self) -> dict[str, int]:
         """Every named size."""
-        found = {}
-        for size in (s for node in self.nodes for s in node.shape if isinstance(s, Size) and s.name):
-            factor, _, name = size.name.rpartition("*")
-            found[name] = int(size) // int(factor or 1)
-        return found
+        named = ((s, s.name.rpartition("*")) for node in self.nodes for s in node.shape if isinstance(s, Size) and s.name)
+        return {name: int(size) // int(factor or 1) for size, (factor, _, name) in named}
 
     def __str__(self) -> str:
         return printed(self)

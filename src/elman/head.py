@@ -3,7 +3,7 @@
 Time comes first here, as inside layers: `[T, B, ...]`. A head that reads once a sequence has T = 1 behind the layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +13,10 @@ from elman.gates import Array
 from elman.graph import Graph
 from elman.lanes import LayerLane
 from elman.layer import Layer
+from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.program import Asked, Program, program
 from elman.rnn import RNN
-from elman.scoring import TARGET, output_node, reads_tokens, with_logits, with_loss
+from elman.scoring import TARGET, only_logits, output_node, reads_tokens, with_gradients, with_logits, with_loss
 from elman.shapes import Shape
 
 
@@ -80,19 +81,28 @@ class Head:
         """The output after a step that is read from a buffer, where the target has a short way for it."""
         return self.readout._lane({}, y)
 
-    def losses(self, y: Array, targets: Array, lengths: Array | None) -> Array:
+    def losses(self, y: Array, targets: Array, lengths: Array | None, smoothing: float = 0.0) -> Array:
         """The loss of each step of each example, `[T, B]`; past a length 0."""
         inputs = {self.readout._input: self._read(y, lengths), TARGET: targets}
-        return self._run(with_loss(self.readout.graph), inputs, self._lengths(lengths))["loss"]
+        return self._run(with_loss(self.readout.graph, smoothing), inputs, self._lengths(lengths))["loss"]
 
-    def gradients(self, y: Array, targets: Array, shares: Array, lengths: Array | None) -> Scores:
+    def gradients(self, y: Array, targets: Array, shares: Array, lengths: Array | None, smoothing: float = 0.0) -> Scores:
         """Losses, and gradients of their sum weighted by `shares` `[T, B]`."""
-        compiled = self._program(with_loss(self.readout.graph), Asked(gradient=True))
-        inputs = {self.readout._input: self._read(y, lengths), TARGET: targets}
+        compiled, held = self._program(with_gradients(self.readout.graph, smoothing), Asked()), self.readout._held
+        inputs = {self.readout._input: self._read(y, lengths), TARGET: targets, OUTPUT_GRADIENT + "loss": shares}
+        found = compiled.forward(held.prepare(compiled), inputs, {}, lengths=self._lengths(lengths)).outcome
+        d_read = found.outputs[GRADIENT + self.readout._input]
+        sums = {name: found.sums[name] if name in found.sums else np.zeros_like(p) for name, p in held.parameters.items()}
+        return Scores(found.outputs["loss"], self._back(d_read, y, lengths), sums)
+
+    def gradients_of(self, y: Array, score: Callable[[Array], tuple[Array, Array]], lengths: Array | None) -> Scores:
+        """Losses that `score` makes of the logits `[T, B, ...]`, as it gives their gradient for these; and the others."""
+        compiled = self._program(only_logits(self.readout.graph), Asked(gradient=True))
+        inputs = {self.readout._input: self._read(y, lengths)}
         run = compiled.forward(compiled.prepare(self.readout.parameters), inputs, {}, lengths=self._lengths(lengths))
-        found = compiled.backward(self.readout.parameters, run, {"loss": shares})
-        d_read = found.outputs["d_" + self.readout._input]
-        return Scores(run.outcome.outputs["loss"], self._back(d_read, y, lengths), found.sums)
+        losses, d_logits = score(run.outcome.outputs["logits"])
+        found = compiled.backward(self.readout.parameters, run, {"logits": d_logits})
+        return Scores(losses, self._back(found.outputs["d_" + self.readout._input], y, lengths), found.sums)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -103,8 +113,7 @@ class Head:
         self, graph: Graph, inputs: Mapping[str, Array], lengths: Array | None, keep: tuple[str, ...] = ()
     ) -> Mapping[str, Array]:
         compiled = self._program(graph, Asked(keeping=keep))
-        prepared = compiled.prepare(self.readout.parameters)
-        return compiled.forward(prepared, inputs, {}, lengths=lengths).outcome.outputs
+        return compiled.forward(self.readout._held.prepare(compiled), inputs, {}, lengths=lengths).outcome.outputs
 
     def _lengths(self, lengths: Array | None) -> Array | None:
         return None if self.once else lengths

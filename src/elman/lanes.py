@@ -13,30 +13,34 @@ from elman.trees import Tree
 
 
 class StepLane(Protocol):
-    """The lane of a program: buffers by name, and a step."""
+    """The lane of a program: buffers by name, those of the states twice, and a step."""
 
     inputs: dict[str, Array]
     outputs: dict[str, Array]
-    states: dict[str, Array]
+    states: tuple[dict[str, Array], dict[str, Array]]
 
-    def step(self) -> None:
-        """Read the inputs, write the outputs, carry the states on."""
+    def step(self, turn: int) -> None:
+        """Read the inputs and the states of a turn (0 or 1), write the outputs and the states of the other."""
         ...
 
 
 class LayerLane:
-    """The lane of a layer, or of layers one upon another: `x` is written, `step` called, `y` read."""
+    """The lane of a layer, or of layers one upon another: `x` is written, `step` called, `y` read, and `turn` turned.
+
+    Only that counts the step as done, for all layers at once: a step that was broken off has not been.
+    """
 
     def __init__(
         self,
         x: Array,
         y: Array,
         steps: Sequence[StepLane],
-        states: Callable[[], Tree],
+        states: Callable[[int], Tree],
         is_current: Callable[[], bool],
         limit: int = 0,
     ) -> None:
-        self.x, self.y, self.lanes, self.states, self.is_current = x, y, tuple(steps), states, is_current
+        self.x, self.y, self.lanes, self.states_of, self.is_current = x, y, tuple(steps), states, is_current
+        self.turn = 0
         self.limit = limit  # of a token; 0 where features are read
         self._steps = tuple(lane.step for lane in steps)
         self._bytes = bytearray(x.size)
@@ -60,16 +64,21 @@ class LayerLane:
 
     def step(self) -> None:
         """One step of all."""
+        turn = self.turn
         for step in self._steps:
-            step()
+            step(turn)
+
+    def states(self) -> Tree:
+        """The states after the last step that counts."""
+        return self.states_of(self.turn)
 
 
 def chained(lanes: dict[str, LayerLane]) -> LayerLane:
     """Lanes of parts of which each reads what the one before it writes."""
     first, last = next(iter(lanes.values())), next(reversed(lanes.values()))
 
-    def states() -> Tree:
-        return {name: lane.states() for name, lane in lanes.items()}
+    def states(turn: int) -> Tree:
+        return {name: lane.states_of(turn) for name, lane in lanes.items()}
 
     def is_current() -> bool:
         return all(lane.is_current() for lane in lanes.values())

@@ -2,6 +2,8 @@
 
 Inside, time comes first: inputs and outputs are `[T, B, ...]`, states are trees of arrays `[B, ...]` by name. A layer passes
 a `Flow` on to its parts and returns what `Passed` holds; its backward direction is a function that the forward run leaves.
+
+Longer than the guide for a file: it is one idea, the door that all layers have.
 """
 
 from abc import ABC, abstractmethod
@@ -12,13 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.checks import checked_lengths, checked_reset, checked_seed, checked_sequence, checked_truncate
-from elman.errors import SettingError, ShapeError
+from elman.arrays import as_array
+from elman.checks import checked_lengths, checked_reset, checked_seed, checked_sequence, checked_step, checked_truth
+from elman.errors import SettingError
 from elman.flow import Back, Flow, Passed, outward, time_first
 from elman.gates import Array
+from elman.gradient_checks import checked_gradient, checked_truncation
 from elman.lanes import LayerLane
+from elman.overlapping import overlapped
 from elman.passes import Plan
-from elman.shapes import Shape, written
+from elman.shapes import Shape
 from elman.states import State
 from elman.streams import Stream, Streams
 from elman.trees import Tree, batched, filled, plain
@@ -44,11 +49,10 @@ class Record:
     def gradients(self, dy: Any, d_state: Any = None) -> Gradients:
         """Gradients of a loss whose gradient for `y` is `dy` (of the shape of `y`), and for the last state `d_state`.
 
-        Raises `ShapeError` where `dy` is not of the shape of `y`.
+        Raises `ShapeError` where `dy` is not of the shape of `y`, `DataError` where it holds no numbers.
         """
-        dy, layer, batch = np.asarray(dy, self._layer.dtype), self._layer, self.state.batch
-        if dy.shape != self.y.shape:
-            raise ShapeError(f"{layer.name}: dy is {written(dy.shape)}, the output is {written(self.y.shape)}")
+        layer, batch = self._layer, self.state.batch
+        dy = checked_gradient(layer.name, dy, self.y.shape, layer.dtype)
         last = filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
         parameters, d_x, first = self._back(time_first(dy, batch), last)
         return Gradients(parameters, None if d_x is None else outward(d_x, batch), layer._state_out(first, batch))
@@ -81,8 +85,7 @@ class Layer(ABC):
         Raises `SettingError` where a direction reads from the end of a sequence.
         """
         self._check_forward("step")
-        x = np.asarray(x)
-        batched = x.ndim > (0 if x.dtype.kind in "iu" else 1)
+        x, batched = checked_step(self.name, x, self.input_shape)
         y, state = self(x[:, None] if batched else x[None], state)
         return (y[:, 0] if batched else y[0]), state
 
@@ -119,30 +122,52 @@ class Layer(ABC):
         lengths: Any = None,
         reset: Any = None,
         *,
-        truncate: int | None = None,
+        truncate: int | tuple[int, int] | None = None,
         dropout_seed: int | None = None,
+        recompute: bool = False,
+        input_gradient: bool = True,
     ) -> Record:
         """Run forward and remember what the gradient needs.
 
-        `truncate` k cuts the gradient before steps k, 2k, ... (None: never). `dropout_seed` draws what dropout drops;
-        without it nothing is dropped.
+        `truncate` k cuts the gradient before steps k, 2k, ... (None: never). With a pair (k1, k2) the losses of every k1
+        steps are followed back through k2 steps, from the last of them (Williams and Peng, 1990); it takes k2 / k1 times the
+        work. `dropout_seed` draws what dropout drops; without it nothing is dropped. With `recompute` a layer holds its
+        input, its output, and the state every sqrt(T) steps, and makes the rest again: the gradients are equal to the bit
+        on the compiled target. Without `input_gradient` there is none for `x`, as the first layer of a model needs none.
+        Raises `SettingError` for a pair where layers cannot run on from a state.
         """
-        asked: dict[str, Any] = {"truncate": truncate, "gradient": True, "seed": dropout_seed}
-        flow, states, batch = self._inward(x, state, lengths, reset, **asked)
-        passed = self._pass(flow, states)
+        cut = checked_truncation(truncate)
+        overlapping = cut if isinstance(cut, tuple) else None
+        asked: dict[str, Any] = {"truncate": None if overlapping else cut, "gradient": True, "seed": dropout_seed}
+        flow, states, batch = self._inward(x, state, lengths, reset, **asked, recompute=recompute)
+        flow.inner = not checked_truth("input_gradient", input_gradient)
+        if overlapping and self._reads_from_end:
+            raise SettingError(f"{self.name}: truncate={overlapping}, but a direction reads from the end of a sequence")
+        if overlapping and flow.noise is not None and self._drops:
+            raise SettingError(f"{self.name}: truncate={overlapping} and dropout do not go together; cut every k steps")
+        flow.overlap = overlapping
+        passed = self._through(flow, states)
         assert passed.back is not None, "a gradient was asked for"
         y = outward(passed.y, batch).view()
         y.flags.writeable = False  # the gradient reads it
         return Record(y, self._state_out(passed.states, batch), self, passed.back)
 
     def gradients(
-        self, x: Any, dy: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, truncate: int | None = None
+        self,
+        x: Any,
+        dy: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        truncate: int | tuple[int, int] | None = None,
+        recompute: bool = False,
     ) -> Gradients:
         """Gradients of a loss whose gradient for the output is `dy`: for the parameters, for `x`, for the first state.
 
-        Back-propagation through time (Werbos, 1990); with `truncate` k no gradient flows back past steps k, 2k, ...
+        Back-propagation through time (Werbos, 1990); `truncate` and `recompute` as for `record`.
         """
-        return self.record(x, state, lengths, reset, truncate=truncate).gradients(dy)
+        return self.record(x, state, lengths, reset, truncate=truncate, recompute=recompute).gradients(dy)
 
     def initial_state(self, batch: int | None = None) -> State:
         """The state before the first step, `[H]`, or `[B, H]` for a batch. Raises `SettingError` for another batch."""
@@ -211,6 +236,15 @@ class Layer(ABC):
     @abstractmethod
     def _state_out(self, states: Tree, batch: int | None) -> State: ...
 
+    @property
+    @abstractmethod
+    def _drops(self) -> bool:
+        """Whether anything is dropped while training."""
+
+    def _through(self, flow: Flow, states: Tree | None) -> Passed:
+        """Run, with windows that overlap where these were asked for."""
+        return self._pass(flow, states) if flow.overlap is None else overlapped(self._pass, flow, states)
+
     @abstractmethod
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed: ...
 
@@ -222,10 +256,8 @@ class Layer(ABC):
             raise SettingError(f"{self.name}: {alone}; a direction reads from the end of a sequence")
 
     def _pushed(self, x: Any) -> tuple[Array, bool]:
-        try:
-            chunk: Array = np.asarray(x)
-        except ValueError:
-            raise ShapeError(f"{self.name}: rows of different lengths are pushed; a step or a chunk is wanted") from None
+        ragged = f"{self.name}: rows of different lengths are pushed; a step or a chunk is wanted"
+        chunk: Array = as_array(x, f"{self.name}: what is pushed", ragged)
         single = chunk.ndim == (0 if chunk.dtype.kind in "iu" else 1)
         return (chunk[None] if single else chunk), single
 
@@ -240,7 +272,10 @@ class Layer(ABC):
         return self._state_out(batched(states), None)
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
-        return self(x, state, lengths)
+        """Go on from a state of its own making, which may be infinite: a lane does not look, either."""
+        flow, _, batch = self._inward(x, None, lengths, None)
+        passed = self._pass(flow, batched(plain(state)) if state.batch is None else plain(state))
+        return outward(passed.y, batch), self._state_out(passed.states, batch)
 
     def _resumed(self, state: Any, batch: int | None) -> State:
         given = self._state_in(state, batch)
@@ -260,6 +295,7 @@ class Layer(ABC):
         truncate: int | None = None,
         gradient: bool = False,
         seed: int | None = None,
+        recompute: bool = False,
     ) -> tuple[Flow, Tree | None, int | None]:
         x, tokens, batch = checked_sequence(self.name, x, self.input_shape, self.dtype, lengths)
         size, steps = x.shape[:2]
@@ -269,8 +305,9 @@ class Layer(ABC):
             tokens,
             lengths=None if lengths is None else checked_lengths(self.name, lengths, size, steps),
             reset=None if reset is None else checked_reset(self.name, reset, size, steps),
-            truncate=None if truncate is None else checked_truncate(truncate),
+            truncate=truncate,
             gradient=gradient,
+            recompute=checked_truth("recompute", recompute),
             noise=None if seed is None else np.random.default_rng(checked_seed(seed)),
         )
         return flow, self._state_in(state, batch), batch

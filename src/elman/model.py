@@ -7,18 +7,19 @@ from typing import Any, Self
 import numpy as np
 
 from elman import cells
-from elman.checks import checked_features, checked_seed, checked_tokens, checked_truncate
+from elman.checks import checked_features, checked_seed, checked_tokens
 from elman.describe import described
 from elman.errors import DataError, SettingError
 from elman.flow import outward
 from elman.gates import Array
 from elman.generation import Generates
+from elman.gradient_checks import checked_truncation
 from elman.head import Head
 from elman.io import safetensors
 from elman.lanes import LayerLane
 from elman.layer import Layer
-from elman.network import Network
 from elman.pooled import POOLS, Pooled
+from elman.proof import Proof, digest
 from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.stack import Stack
@@ -26,20 +27,22 @@ from elman.states import State
 from elman.streams import Stream, Streams
 from elman.text import Vocabulary
 from elman.trace import Cell
-from elman.trees import Tree
+from elman.transcription import Transcribes
+from elman.trees import Tree, batched, plain
 
 FORMAT, VERSION = "elman model", 1
 
 
-class Model(Network, Generates):
+class Model(Transcribes, Generates):
     """A recurrent language model: one-hot tokens -> cell -> read-out. `Model.from_layers` makes models of any layers.
 
     a<t> = cell(x<t>, a<t-1>), y<t> = softmax(wya a<t> + by)
 
     `word_dim` is the size of the vocabulary, `hidden_dim` that of the state, `bptt_truncate` the number of steps after which
-    gradients are cut (None: never). `cell` and `readout` are cells; other sizes that the cell names are given by name. With
-    `layers` there are several upon one another, with `dropout` between them while training. Weights are drawn uniformly from
-    +-sqrt(1/fan_in) by `seed`. Raises `SettingError` for sizes that do not fit.
+    gradients are cut (None: never; a pair (k1, k2): the losses of every k1 steps flow back through k2 steps). `cell` and
+    `readout` are cells; other sizes that the cell names are given by name. With `layers` there are several upon one another,
+    with `dropout` between them while training. Weights are drawn uniformly from +-sqrt(1/fan_in) by `seed`. Raises
+    `SettingError` for sizes that do not fit.
 
     >>> import elman
     >>> model = elman.Model(8, hidden_dim=5)
@@ -51,7 +54,7 @@ class Model(Network, Generates):
         self,
         word_dim: int,
         hidden_dim: int = 100,
-        bptt_truncate: int | None = 4,
+        bptt_truncate: int | tuple[int, int] | None = 4,
         cell: Cell = cells.elman,
         seed: int = 0,
         *,
@@ -96,7 +99,7 @@ class Model(Network, Generates):
         pool: str | None = None,
         tokens: bool | None = None,
         vocabulary: Vocabulary | None = None,
-        bptt_truncate: int | None = None,
+        bptt_truncate: int | tuple[int, int] | None = None,
         seed: int = 0,
         **sizes: int,
     ) -> Self:
@@ -136,7 +139,7 @@ class Model(Network, Generates):
         readout: Cell,
         sizes: Mapping[str, int],
         seed: int,
-        bptt_truncate: int | None,
+        bptt_truncate: int | tuple[int, int] | None,
         reads_tokens: bool,
         vocabulary: Vocabulary | None,
         once: bool = False,
@@ -149,9 +152,10 @@ class Model(Network, Generates):
         read: dict[str, Any] = {**sizes, "hidden": int(rnn.output_shape[0])}
         ours = {n: s for n, s in read.items() if n in readout.sizes}
         head = Head(RNN(readout, dtype=rnn.dtype.name, seed=seed, target=_target(rnn), **ours), rnn, once=once)
-        self._set_parts(rnn, head, None if bptt_truncate is None else checked_truncate(bptt_truncate, "bptt_truncate"))
+        self._set_parts(rnn, head, checked_truncation(bptt_truncate, "bptt_truncate"))
         self.reads_tokens, self.vocabulary, self.name = reads_tokens, vocabulary, f"Model({rnn.name})"
         self.training: dict[str, Any] = {}
+        self.proof: Proof | None = None
 
     def __repr__(self) -> str:
         count, [size] = sum(value.size for value in self.parameters.values()), self.rnn.input_shape
@@ -196,9 +200,27 @@ class Model(Network, Generates):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file, atomically: weights, graphs, sizes, vocabulary, training facts.
 
-        Raises `ModelFileError` where it cannot be written.
+        A recorded output (`proof`) goes with it while the parameters are those that it was recorded for. Raises
+        `ModelFileError` where it cannot be written.
         """
-        safetensors.write(path, self.parameters, self._facts())
+        proof, facts = self.proof, self._facts()
+        if proof is None or proof.parameters != digest(self.parameters):
+            safetensors.write(path, self.parameters, facts)
+        else:
+            safetensors.write(path, {**self.parameters, **proof.arrays()}, {**facts, "proof": proof.source})
+
+    def prove(self, x: Any, y: Any, source: str = "recorded") -> None:
+        """Keep an input and the output recorded for it, by `source`: a file of the model is checked with them when opened.
+
+        Raises `ShapeError` for an output that is no floating-point numbers.
+
+        >>> import elman
+        >>> model = elman.Model(8, 5)
+        >>> model.prove([1, 2, 3], model.forward_propagation([1, 2, 3]).output)
+        >>> elman.suspects.check(model, model.proof)
+        0.0
+        """
+        self.proof = Proof.of(self.parameters, x, y, source)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -235,8 +257,8 @@ class Model(Network, Generates):
         return None if self.head.once else self.head.output_shape
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
-        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, None)
-        passed = self.rnn._pass(flow, states)
+        flow, _, batch = self.rnn._inward(self._input(x, lengths), None, lengths, None)
+        passed = self.rnn._pass(flow, batched(plain(state)) if state.batch is None else plain(state))
         output = self.head.each_step(passed.y, flow.lengths)  # of a model that reads once: as if the sequence ended there
         return outward(output, batch), self.rnn._state_out(passed.states, batch)
 
@@ -249,7 +271,7 @@ class Model(Network, Generates):
         def is_current() -> bool:
             return below.is_current() and above.is_current()
 
-        return LayerLane(below.x, above.y, [*below.lanes, *above.lanes], below.states, is_current, below.limit)
+        return LayerLane(below.x, above.y, [*below.lanes, *above.lanes], below.states_of, is_current, below.limit)
 
     def _pushed(self, x: Any) -> tuple[Array, bool]:
         if self.reads_tokens:

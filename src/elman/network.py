@@ -12,6 +12,7 @@ from elman.checks import checked_targets, checked_token_targets
 from elman.errors import ElmanError, SettingError
 from elman.flow import outward, time_first
 from elman.gates import Array
+from elman.gradient_checks import checked_smoothing, checked_weights
 from elman.head import Head
 from elman.layer import Layer
 from elman.rnn import RNN
@@ -55,10 +56,10 @@ class Network(ABC):
     head: Head
     """What stands on it: the read-out, at every step or once a sequence."""
 
-    bptt_truncate: int | None
-    """After how many steps gradients are cut."""
+    bptt_truncate: int | tuple[int, int] | None
+    """After how many steps gradients are cut; or the steps whose losses, and the steps through which they, flow back."""
 
-    def _set_parts(self, rnn: Layer, head: Head, bptt_truncate: int | None) -> None:
+    def _set_parts(self, rnn: Layer, head: Head, bptt_truncate: int | tuple[int, int] | None) -> None:
         self.rnn, self.head, self.bptt_truncate = rnn, head, bptt_truncate
         taken, shown, read = set(rnn.parameters), set(rnn.values), head.readout
         self._read_parameters = {f"readout.{name}" if name in taken else name: name for name in read.parameters}
@@ -111,13 +112,23 @@ class Network(ABC):
             return likeliest
         return output > 0.5 if self.head.gate == "sigmoid" else output
 
-    def loss(self, x: Any, targets: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> float:
+    def loss(
+        self,
+        x: Any,
+        targets: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        label_smoothing: float = 0.0,
+    ) -> float:
         """Mean loss of the targets over the steps within the lengths (over sequences, where the model reads once).
 
         Targets are tokens `[T]` for a softmax (cross entropy, nats), numbers from 0 to 1 `[T, V]` for a sigmoid (binary
-        cross entropy, nats), else numbers `[T, V]` (squared error). A batch puts `[B, ...]` before; read once, no T.
+        cross entropy, nats), else numbers `[T, V]` (squared error). A batch puts `[B, ...]` before; read once, no T. Of
+        labels `label_smoothing` takes a share and spreads it evenly (Szegedy et al., 2016); 0.1 is usual.
         """
-        losses, live, _ = self._losses(x, targets, state, lengths, reset)
+        losses, live, _ = self._losses(x, targets, state, lengths, reset, label_smoothing)
         return _mean(losses, live)
 
     def losses(self, x: Any, targets: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Array, State]:
@@ -126,17 +137,25 @@ class Network(ABC):
         return self._read_out(np.where(live, losses, self.rnn.dtype.type(0)), last.batch), last
 
     def inspect(
-        self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, keep: Iterable[str] | None = None
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        keep: Iterable[str] | None = None,
+        dropout_seed: int | None = None,
     ) -> dict[str, Array]:
         """Every named value of layers and read-out at every step: name -> `[T, ...]` (or `[B, T, ...]`).
 
-        `keep` names those wanted (all); only they are held. Raises `SettingError` for a name that is not in `values`.
+        `keep` names those wanted (all); only they are held. `dropout_seed` draws what dropout drops (nothing). Raises
+        `SettingError` for a name that is not in `values`.
         """
         names = self.values if keep is None else (keep,) if isinstance(keep, str) else tuple(keep)
         for name in names:
             if name not in self.values:
                 raise SettingError(f"Model: there is no value {name!r}; values are {', '.join(self.values)}")
-        found = self._values(x, state, lengths, reset, names)
+        found = self._values(x, state, lengths, reset, names, dropout_seed)
         return {name: found[name] for name in names}
 
     @property
@@ -154,14 +173,22 @@ class Network(ABC):
         lengths: Any = None,
         reset: Any = None,
         *,
+        weights: Any = None,
+        label_smoothing: float = 0.0,
         dropout_seed: int | None = None,
+        recompute: bool = False,
     ) -> tuple[float, dict[str, Array], State]:
         """The loss, its gradients by parameter, and the last state; `dropout_seed` draws what dropout drops (nothing).
 
+        The loss is that of `loss`, which tells what `label_smoothing` is. `weights` `[B, T]` (read once: `[B]`) say how much
+        each of the losses counts of which it is the mean (1).
         Truncated back-propagation through time (Williams and Peng, 1990): no gradient flows back past steps k, 2k, ... with
-        k = `bptt_truncate`, while the state goes on.
+        k = `bptt_truncate`, while the state goes on; where it is a pair (k1, k2), the losses of every k1 steps are followed
+        back through k2 steps. With `recompute` only the states of every sqrt(T) steps are held, and the rest made again.
         """
-        found = self._scored(x, targets, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed)
+        asked: dict[str, Any] = {"weights": weights, "label_smoothing": label_smoothing}
+        asked |= {"dropout_seed": dropout_seed, "recompute": recompute}
+        found = self._scored(x, targets, state, lengths, reset, truncate=self.bptt_truncate, **asked)
         return found.loss, found.parameters, found.state
 
     def _scored(
@@ -172,19 +199,25 @@ class Network(ABC):
         lengths: Any,
         reset: Any,
         *,
-        truncate: int | None,
+        truncate: int | tuple[int, int] | None,
+        weights: Any = None,
+        label_smoothing: float = 0.0,
         dropout_seed: int | None = None,
+        recompute: bool = False,
     ) -> Scored:
-        x = self._input(x, lengths)
-        record = self.rnn.record(x, state, lengths, reset, truncate=truncate, dropout_seed=dropout_seed)
+        x, smoothing = self._input(x, lengths), checked_smoothing("Model", label_smoothing, self.head.gate)
+        how: dict[str, Any] = {"truncate": truncate, "dropout_seed": dropout_seed, "recompute": recompute}
+        how["input_gradient"] = False
+        record = self.rnn.record(x, state, lengths, reset, **how)
         batch, lengths = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, lengths)
-        shares = (live / max(1, np.count_nonzero(live))).astype(self.rnn.dtype)
-        scores = self.head.gradients(y, self._targets(targets, x, y, batch, lengths), shares, lengths)
+        counts = live if weights is None else self._weights(weights, y, live, batch)
+        shares = (counts / max(1, np.count_nonzero(live))).astype(self.rnn.dtype)
+        scores = self.head.gradients(y, self._targets(targets, x, y, batch, lengths), shares, lengths, smoothing)
         inner = record.gradients(outward(scores.d_y, batch))
         read = {name: scores.parameters[readout_name] for name, readout_name in self._read_parameters.items()}
-        return Scored(_mean(scores.losses, live), inner.parameters | read, inner.state, record.state)
+        return Scored(_mean(scores.losses, live, counts), inner.parameters | read, inner.state, record.state)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -196,22 +229,26 @@ class Network(ABC):
         a = passed.y if passed.below is None else passed.below
         return Propagation(outward(a, batch), logits, output, self.rnn._state_out(passed.states, batch))
 
-    def _values(self, x: Any, state: Any, lengths: Any, reset: Any, keep: Sequence[str]) -> dict[str, Array]:
+    def _values(
+        self, x: Any, state: Any, lengths: Any, reset: Any, keep: Sequence[str], seed: int | None
+    ) -> dict[str, Array]:
         """Named values of the layers, and of the read-out where some of its are wanted."""
-        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, reset)
+        flow, states, batch = self.rnn._inward(self._input(x, lengths), state, lengths, reset, seed=seed)
         passed = self.rnn._pass(flow, states, tuple(n for n in keep if n not in self._read_values))
         values = {name: outward(value, batch) for name, value in passed.values.items()}
         read = {self._read_values[n]: n for n in keep if n in self._read_values}
         found = self.head.values(passed.y, flow.lengths, tuple(read))
         return values | {name: self._read_out(found[inner], batch) for inner, name in read.items()}
 
-    def _losses(self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any) -> tuple[Array, Array, State]:
+    def _losses(
+        self, x: Any, targets: Any, state: Any, lengths: Any, reset: Any, label_smoothing: float = 0.0
+    ) -> tuple[Array, Array, State]:
         """Losses `[T, B]`, which of them count, and the last state."""
-        x = self._input(x, lengths)
+        x, smoothing = self._input(x, lengths), checked_smoothing("Model", label_smoothing, self.head.gate)
         flow, states, batch = self.rnn._inward(x, state, lengths, reset)
         passed = self.rnn._pass(flow, states)
         wanted = self._targets(targets, x, passed.y, batch, flow.lengths)
-        losses = self.head.losses(passed.y, wanted, flow.lengths)
+        losses = self.head.losses(passed.y, wanted, flow.lengths, smoothing)
         return losses, self._live(passed.y, flow.lengths), self.rnn._state_out(passed.states, batch)
 
     def _read_out(self, value: Array, batch: int | None) -> Array:
@@ -235,6 +272,12 @@ class Network(ABC):
             found = checked_targets("Model", targets, shape, live, self.rnn.dtype, share=share)
         return found.reshape((1, y.shape[1], *found.shape[len(axes) :])) if once else time_first(found, batch)
 
+    def _weights(self, weights: Any, y: Array, live: Array, batch: int | None) -> Array:
+        """How much each loss `[T, B]` counts."""
+        leading: tuple[int, ...] = () if batch is None else (batch,)
+        found = checked_weights("Model", weights, live.T.reshape(leading if self.head.once else (*leading, len(y))))
+        return found.reshape(live.shape) if self.head.once else time_first(found, batch)
+
     def _live(self, y: Array, lengths: Array | None) -> Array:
         """Which losses `[T, B]` count: all that are within the lengths (read once: all that have a step)."""
         steps, batch = y.shape[:2]
@@ -246,6 +289,6 @@ class Network(ABC):
         """What the caller gave as tokens or features, checked."""
 
 
-def _mean(losses: Array, live: Array) -> float:
-    """The mean of the losses that count; nothing has the mean 0."""
-    return float((losses * live).sum(dtype=np.float64)) / max(1, int(np.count_nonzero(live)))
+def _mean(losses: Array, live: Array, counts: Array | None = None) -> float:
+    """The mean of the losses that are live, each as much as it counts; nothing has the mean 0."""
+    return float((losses * (live if counts is None else counts)).sum(dtype=np.float64)) / max(1, int(np.count_nonzero(live)))

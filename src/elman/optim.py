@@ -1,13 +1,35 @@
-"""Optimisers as pure functions: parameters and gradients in, new parameters out, their memory passed along."""
+"""Optimisers as pure functions: parameters, gradients and memory in, new parameters and new memory out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
+from elman.errors import SettingError
 from elman.gates import Array
+from elman.packs import BLOCK, blocks, packed, packs
+from elman.rooms import rooms
+from elman.updates import Arrays, Block, Optimiser
 
-Arrays = Mapping[str, Array]
+
+def global_norm(arrays: Arrays) -> float:
+    """The root of the sum of the squares of all numbers, |g|.
+
+    The squares are summed in float64 and in one order: no bit depends on the threads of a linear algebra library.
+
+    >>> global_norm({"w": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([12.0])})
+    13.0
+    """
+    squares, total = np.empty(BLOCK), 0.0
+    for names in packs(arrays):
+        flat = packed([arrays[name] for name in names])
+        for part in blocks(flat.size):
+            square = squares[: part.stop - part.start]
+            np.copyto(square, flat[part])  # first to float64, where no square of a float32 overflows
+            np.multiply(square, square, out=square)
+            total += float(np.add.reduce(square))
+    return math.sqrt(total)
 
 
 def clip_by_norm(gradients: Arrays, limit: float) -> tuple[dict[str, Array], float]:
@@ -19,44 +41,214 @@ def clip_by_norm(gradients: Arrays, limit: float) -> tuple[dict[str, Array], flo
     >>> clipped["w"].round(6), norm
     (array([0.6, 0.8]), 5.0)
     """
-    norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values())))
-    scale = limit / norm if norm > limit else 1.0
-    return {name: g * g.dtype.type(scale) for name, g in gradients.items()}, norm
+    _check_limit("clip_by_norm", limit)
+    norm = global_norm(gradients)
+    if not norm > limit:
+        return dict(gradients), norm
+    scaled = {name: rooms.take(g.shape, g.dtype) for name, g in gradients.items()}
+    for name, g in gradients.items():
+        np.multiply(g, g.dtype.type(limit / norm), out=scaled[name])
+    return scaled, norm
+
+
+def clip_by_value(gradients: Arrays, limit: float) -> dict[str, Array]:
+    """Bound every number by itself: g <- min(max(g, -limit), limit).
+
+    >>> clip_by_value({"w": np.array([3.0, -0.5])}, 1.0)["w"]
+    array([ 1. , -0.5])
+    """
+    _check_limit("clip_by_value", limit)
+    return {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
+
+
+def _check_limit(asked: str, limit: Any) -> None:
+    if isinstance(limit, bool) or not isinstance(limit, int | float | np.number) or not limit > 0:
+        raise SettingError(f"{asked}: limit={limit!r} must be a number above 0")
+
+
+# --- the rules --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class AdamMemory:
-    """What Adam carries from update to update: how many there were, and the running means of g and g^2."""
+class SGD(Optimiser):
+    """p <- p - rate g; with momentum m <- momentum m + g, p <- p - rate m.
 
-    count: int = 0
-    first: Arrays = field(default_factory=dict)
-    second: Arrays = field(default_factory=dict)
+    `nesterov` looks ahead: p <- p - rate (g + momentum m). Robbins and Monro, A stochastic approximation method, 1951;
+    Polyak, Some methods of speeding up the convergence of iteration methods, 1964; Sutskever et al., On the importance of
+    initialization and momentum in deep learning, 2013.
 
-
-def adam(
-    parameters: Arrays,
-    gradients: Arrays,
-    memory: AdamMemory,
-    rate: float,
-    *,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-) -> tuple[dict[str, Array], AdamMemory]:
-    """One update: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, p -= rate m' / (sqrt(v') + epsilon).
-
-    m' and v' are m and v over 1 - b^count. Returns new parameters and new memory; nothing is changed in place.
-    Kingma and Ba, Adam: a method for stochastic optimization, 2015.
+    >>> p, g = {"w": np.array([1.0, -2.0])}, {"w": np.array([0.5, 0.25])}
+    >>> p, memory = SGD().update(p, g, SGD().memory(p), 0.1)
+    >>> p["w"], int(memory["count"])
+    (array([ 0.95 , -2.025]), 1)
     """
-    count = memory.count + 1
-    new: dict[str, Array] = {}
-    first: dict[str, Array] = {}
-    second: dict[str, Array] = {}
-    for name, p in parameters.items():
-        g = gradients[name]
-        m, v = memory.first.get(name, np.zeros_like(p)), memory.second.get(name, np.zeros_like(p))
-        first[name] = m = beta1 * m + (1 - beta1) * g
-        second[name] = v = beta2 * v + (1 - beta2) * (g * g)
-        step = (rate / (1 - beta1**count)) * m / (np.sqrt(v / (1 - beta2**count)) + epsilon)
-        new[name] = (p - step).astype(p.dtype, copy=False)
-    return new, AdamMemory(count, first, second)
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise SettingError("SGD: nesterov=True without a momentum changes nothing; give a momentum such as 0.9")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The momentum, where there is one."""
+        return ("first",) if self.momentum else ()
+
+    def rule(self, at: Block, rate: float, count: int) -> None:
+        """m <- momentum m + g, and a step along m."""
+        along = _gathered(at, at.g, self.momentum) if self.momentum else at.g
+        if self.nesterov:
+            along = np.add(np.multiply(along, self.momentum, out=at.room), at.g, out=at.room)
+        _descend(at, along, rate)
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimiser):
+    """v <- v + g^2, p <- p - rate g / (sqrt(v) + epsilon).
+
+    Duchi et al., Adaptive subgradient methods for online learning and stochastic optimization, 2011.
+
+    >>> p = {"w": np.array([1.0, -2.0])}
+    >>> new, memory = Adagrad().update(p, {"w": np.array([5.0, 2.0])}, Adagrad().memory(p), 0.1)
+    >>> new["w"].round(6), memory["second/w"]
+    (array([ 0.9, -2.1]), array([25.,  4.]))
+    """
+
+    epsilon: float = 1e-10
+    weight_decay: float = 0.0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The sum of squares."""
+        return ("second",)
+
+    def rule(self, at: Block, rate: float, count: int) -> None:
+        """A step by the root of all squares so far."""
+        v = at.new["second"]
+        np.add(at.old["second"], np.multiply(at.g, at.g, out=v), out=v)
+        root = np.add(np.sqrt(v, out=at.room), self.epsilon, out=at.room)
+        _descend(at, np.divide(at.g, root, out=at.room), rate)
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimiser):
+    """v <- decay v + (1 - decay) g^2, p <- p - rate g / (sqrt(v) + epsilon).
+
+    With momentum m <- momentum m + g / (sqrt(v) + epsilon), p <- p - rate m. Tieleman and Hinton, Neural networks for
+    machine learning, lecture 6.5, 2012.
+
+    >>> p = {"w": np.array([1.0, -2.0])}
+    >>> new, _ = RMSProp(decay=0.75).update(p, {"w": np.array([5.0, 0.1])}, RMSProp().memory(p), 0.1)
+    >>> new["w"].round(6)
+    array([ 0.8, -2.2])
+    """
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The mean of squares, and the momentum where there is one."""
+        return ("first", "second") if self.momentum else ("second",)
+
+    def rule(self, at: Block, rate: float, count: int) -> None:
+        """A step by the root of the mean square."""
+        _average(at, "second", np.multiply(at.g, at.g, out=at.room), self.decay)
+        root = np.add(np.sqrt(at.new["second"], out=at.room), self.epsilon, out=at.room)
+        along = np.divide(at.g, root, out=at.room)
+        _descend(at, _gathered(at, along, self.momentum) if self.momentum else along, rate)
+
+
+@dataclass(frozen=True)
+class Adam(Optimiser):
+    """m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, p <- p - rate m' / (sqrt(v') + epsilon).
+
+    m' = m / (1 - beta1^count) and v' = v / (1 - beta2^count). Kingma and Ba, Adam: a method for stochastic optimization,
+    2015.
+
+    >>> p = {"w": np.array([1.0, -2.0])}
+    >>> new, memory = Adam().update(p, {"w": np.array([5.0, 0.1])}, Adam().memory(p), 0.1)
+    >>> new["w"].round(6), sorted(memory)
+    (array([ 0.9, -2.1]), ['count', 'first/w', 'second/w'])
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The mean of gradients and the mean of squares."""
+        return ("first", "second")
+
+    def rule(self, at: Block, rate: float, count: int) -> None:
+        """A step along the mean gradient by the root of the mean square, both corrected for their start at zero."""
+        _average(at, "first", at.g, self.beta1)
+        _average(at, "second", np.multiply(at.g, at.g, out=at.room), self.beta2)
+        root = math.sqrt(1 - self.beta2**count)  # m' / (sqrt(v') + epsilon) = root m' / (sqrt(v) + root epsilon)
+        along = np.add(np.sqrt(at.new["second"], out=at.room), root * self.epsilon, out=at.room)
+        _descend(at, np.divide(at.new["first"], along, out=at.room), rate * root / (1 - self.beta1**count))
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam whose weight decay stands beside the rule: p <- (1 - rate weight_decay) p, then the step of Adam.
+
+    Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
+
+    >>> p = {"w": np.array([1.0, -2.0])}
+    >>> new, _ = AdamW(weight_decay=0.5).update(p, {"w": np.array([5.0, 0.1])}, AdamW().memory(p), 0.1)
+    >>> new["w"].round(6)
+    array([ 0.85, -2.  ])
+    """
+
+    weight_decay: float = 0.01
+    decays_gradient: ClassVar[bool] = False
+
+    def rule(self, at: Block, rate: float, count: int) -> None:
+        """Less of the parameters, and a step of Adam."""
+        np.multiply(at.p, 1 - rate * self.weight_decay, out=at.new_p)
+        super().rule(at._replace(p=at.new_p), rate, count)
+
+
+def _average(at: Block, kind: str, value: Array, share: float) -> None:
+    """A running mean: new = share old + (1 - share) value."""
+    new = np.multiply(at.old[kind], share, out=at.new[kind])
+    np.add(new, np.multiply(value, 1 - share, out=at.room), out=new)
+
+
+def _gathered(at: Block, value: Array, momentum: float) -> Array:
+    """The momentum: m <- momentum m + value."""
+    m = np.multiply(at.old["first"], momentum, out=at.new["first"])
+    return np.add(m, value, out=m)
+
+
+def _descend(at: Block, along: Array, rate: float) -> None:
+    """p <- p - rate along."""
+    np.subtract(at.p, np.multiply(along, rate, out=at.room), out=at.new_p)
+
+
+# --- by name ----------------------------------------------------------------------------------------------------------
+
+OPTIMISERS: dict[str, type[Optimiser]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
+
+
+def optimiser(name: str, **settings: Any) -> Optimiser:
+    """The optimiser of a name, with settings of its own. Raises `SettingError` that lists the names.
+
+    >>> optimiser("sgd", momentum=0.9)
+    SGD(momentum=0.9, nesterov=False, weight_decay=0.0)
+    """
+    if name not in OPTIMISERS:
+        raise SettingError(f"there is no optimiser {name!r}; optimisers are {', '.join(OPTIMISERS)}")
+    known = [field.name for field in fields(OPTIMISERS[name])]  # type: ignore[arg-type]  # each is a dataclass
+    unknown = next((given for given in settings if given not in known), None)
+    if unknown is not None:
+        raise SettingError(f"{name} has no setting {unknown!r}; settings are {', '.join(known)}")
+    return OPTIMISERS[name](**settings)

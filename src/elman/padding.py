@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import as_array
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import written
@@ -19,7 +20,7 @@ def pad_sequences(sequences: Sequence[Any]) -> tuple[Array, Array]:
     >>> batch.tolist(), lengths.tolist()
     ([[1, 2, 3], [4, 0, 0]], [3, 1])
     """
-    arrays = [np.asarray(sequence) for sequence in sequences]
+    arrays = [as_array(given, f"pad_sequences: sequence {k}") for k, given in enumerate(sequences)]
     if not arrays:
         raise DataError("pad_sequences: there is no sequence; one or more are wanted")
     longest = max(arrays, key=np.size)

@@ -72,6 +72,10 @@ class Pooled(Layer):
     def _reads_from_end(self) -> bool:
         return self.layer._reads_from_end
 
+    @property
+    def _drops(self) -> bool:
+        return self.layer._drops
+
     def _turned(self) -> Array:
         return np.zeros(self.output_shape, bool)
 
@@ -97,11 +101,15 @@ class Pooled(Layer):
         fields = {**inner, POOL: self._pool._state_out(states[POOL], batch)}
         return State(fields, cell=self.name, batch=batch, equations=inner.equations)
 
+    def _through(self, flow: Flow, states: Tree | None) -> Passed:
+        return self._pass(flow, states)  # the layers below are cut, the pool is not
+
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed:
         given = self._initial(flow.x.shape[1]) if states is None else states
         inner = None if states is None else {name: value for name, value in given.items() if name != POOL}
-        below = self.layer._pass(flow, inner, keep)
-        above = self._pool._pass(replace(flow, x=below.y, tokens=False, truncate=None), given[POOL])
+        below = self.layer._through(flow, inner) if flow.overlap else self.layer._pass(flow, inner, keep)
+        asked: dict[str, Any] = {"tokens": False, "truncate": None, "overlap": None, "inner": False}
+        above = self._pool._pass(replace(flow, x=below.y, **asked), given[POOL])
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
             assert above.back is not None, "a gradient was asked for"

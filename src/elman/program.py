@@ -1,7 +1,7 @@
 """A program: the graph of a cell compiled for given sizes, for one way of asking, forward and backward; and their cache."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,12 +19,16 @@ from elman.targets import Executable, Outcome, Prepared, Target, target
 
 @dataclass(frozen=True)
 class Asked:
-    """One way of asking: a token input or not, rules for carrying the state, values to keep, with a gradient or not."""
+    """One way of asking: a token input or not, rules for carrying the state, values to keep, with a gradient or not.
+
+    `inner` says that the gradient for the input is of no use to anybody.
+    """
 
     tokens: bool = False
     carry: frozenset[str] = frozenset()
     keeping: tuple[str, ...] = ()
     gradient: bool = False
+    inner: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -51,10 +55,11 @@ class Program:
         if asked.gradient:
             derived = differentiate(lowered)
             lowered, self._kept = derived.forward, derived.kept
-            backward = lower(derived.backward, merging=compiled.merges(derived.backward))
-            self.backward_plan = schedule(backward, self.dtype.itemsize)
+            backward = _inner(derived.backward) if asked.inner else derived.backward
+            backward = lower(backward, merging=compiled.merges(backward))
+            self.backward_plan = schedule(backward, self.dtype.itemsize, registers=not compiled.merges(backward))
             self._backward = compiled(self.backward_plan, self.dtype)
-        self.plan: Plan = schedule(lowered, self.dtype.itemsize)
+        self.plan: Plan = schedule(lowered, self.dtype.itemsize, registers=not compiled.merges(lowered))
         self._forward: Executable = compiled(self.plan, self.dtype)
 
     @property
@@ -80,6 +85,11 @@ class Program:
         """What needs only the parameters, computed once for a set of them."""
         return self._forward.prepare(parameters, lasting=lasting)
 
+    def prepare_backward(self, parameters: Mapping[str, Array]) -> Prepared:
+        """The same for the backward direction."""
+        assert self._backward is not None, "this program was made without a gradient"
+        return self._backward.prepare(parameters)
+
     def forward(
         self,
         prepared: Prepared,
@@ -90,7 +100,8 @@ class Program:
         backwards: bool = False,
     ) -> Run:
         """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`; `lengths` `[B]` and `backwards` as in a target."""
-        outcome = self._forward.run(prepared, inputs, states, lengths=lengths, backwards=backwards)
+        way: dict[str, Any] = {"lengths": lengths, "backwards": backwards, "inward": self.asked.gradient}
+        outcome = self._forward.run(prepared, inputs, states, **way)
         kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}
         return Run(outcome, kept, lengths, backwards)
 
@@ -108,18 +119,28 @@ class Program:
         run: Run,
         d_outputs: Mapping[str, Array],
         d_states: Mapping[str, Array] | None = None,
+        *,
+        prepared: Prepared | None = None,
+        totals: Mapping[int, Array] | None = None,
     ) -> Outcome:
         """Gradients, given those for the outputs `[T, B, ...]` and for the last states `[B, ...]`.
 
-        Returns `outputs` with `d_x` for an input, `states` with `d_h` for the first states, `sums` for the parameters.
+        Returns `outputs` with `d_x` for an input, `states` with `d_h` for the first states, `sums` for the parameters, which
+        go on from the `totals` of the steps behind these.
         """
         assert self._backward is not None, "this program was made without a gradient"
         inputs = dict(run.kept) | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
         last = {GRADIENT + n: np.zeros_like(s) if d_states is None else d_states[n] for n, s in run.outcome.states.items()}
-        way: dict[str, Any] = {"lengths": run.lengths, "backwards": not run.backwards}
-        outcome = self._backward.run(self._backward.prepare(parameters), inputs, last, **way)
-        zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in outcome.sums}
-        return Outcome(outcome.outputs, outcome.states, {name: (outcome.sums | zeros)[name] for name in parameters})
+        way: dict[str, Any] = {"lengths": run.lengths, "backwards": not run.backwards, "inward": True, "totals": totals}
+        ready = self.prepare_backward(parameters) if prepared is None else prepared
+        found = self._backward.run(ready, inputs, last, **way)
+        zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in found.sums}
+        return replace(found, sums={name: (found.sums | zeros)[name] for name in parameters})
+
+
+def _inner(backward: Graph) -> Graph:
+    """A backward graph without the gradients for inputs."""
+    return replace(backward, results=tuple(result for result in backward.results if result.role != "output"))
 
 
 def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program:

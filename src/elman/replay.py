@@ -26,18 +26,25 @@ def from_graph(graph: Graph) -> Cell:
     for a graph that is no cell.
     """
     _check_equations(graph)
-    positional = [*graph.leaves("input"), *graph.leaves("state")]
-    outputs = [result for result in graph.results if result.role == "output"]
-    states = [result for result in graph.results if result.role == "state"]
-    returned = states if states and states[0].node == outputs[0].node else outputs + states
+    return Cell(_Replay(graph), name=graph.name)
 
-    def function(*arguments: Any, **parameters: Any) -> tuple[Any, ...]:
-        values = _replayed(graph, dict(zip(positional, arguments, strict=True)) | parameters)
-        return tuple(values[result.node] for result in returned)
 
-    function.__signature__ = _signature(graph)  # type: ignore[attr-defined]
-    function.__doc__ = graph.notes
-    return Cell(function, name=graph.name)
+class _Replay:
+    """The equations of a graph as a function, which can be pickled and copied as the graph can."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.__doc__, self.__signature__ = graph, graph.notes, _signature(graph)
+        self._positional = [*graph.leaves("input"), *graph.leaves("state")]
+        outputs = [result for result in graph.results if result.role == "output"]
+        states = [result for result in graph.results if result.role == "state"]
+        self._returned = states if states and states[0].node == outputs[0].node else outputs + states
+
+    def __call__(self, /, *arguments: Any, **parameters: Any) -> tuple[Any, ...]:  # a parameter may be called self
+        values = _replayed(self.graph, dict(zip(self._positional, arguments, strict=True)) | parameters)
+        return tuple(values[result.node] for result in self._returned)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Replay, (self.graph,)
 
 
 def _check_equations(graph: Graph) -> None:

@@ -1,8 +1,9 @@
 """RNN: a cell unrolled over time, with its parameters."""
 
-from collections.abc import Mapping
-from functools import cached_property, partial
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial, partialmethod
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.passes import Plan
 from elman.passes.carry import CUT, MASK, RESET, brings_states, initial_name
-from elman.program import Asked, Program, Run, program, random_parameters
+from elman.program import Asked, Program, program, random_parameters
+from elman.recompute import Held, Recomputed, backward
+from elman.replay import from_graph
 from elman.shapes import Shape
 from elman.states import State, checked_state
-from elman.targets import Prepared, circumstances
+from elman.targets import Outcome, circumstances
 from elman.trace import Cell
 from elman.trees import Tree
 
@@ -27,21 +30,6 @@ CARRY = {RESET: "reset", CUT: "truncate"}
 
 PLAIN = (Asked(), Asked(tokens=True))
 """Nothing but a sequence of vectors, or of tokens."""
-
-
-class _Held:
-    """Parameters, and what programs prepared of them: one value, so that nobody meets the one without the other."""
-
-    def __init__(self, parameters: dict[str, Array]) -> None:
-        self.parameters = parameters
-        self._prepared: dict[Program, Prepared] = {}
-
-    def prepare(self, compiled: Program) -> Prepared:
-        """What a program prepares of the parameters, kept for the next time."""
-        prepared = self._prepared.get(compiled)
-        if prepared is None:
-            prepared = self._prepared[compiled] = compiled.prepare(self.parameters, lasting=True)
-        return prepared
 
 
 class RNN(Layer):
@@ -88,7 +76,7 @@ class RNN(Layer):
         if self.recurrent_dropout and not brings_states(self.graph):
             raise SettingError(f"RNN: recurrent_dropout={recurrent_dropout}, but {cell.name} brings no state to a product")
         inits = {name: declared.init for name, declared in cell.parameters.items()}
-        self._held = _Held({})
+        self._held = Held({})
         self._set(random_parameters(self.graph, inits, checked_seed(seed), self.dtype) | self._initial_parameters())
         self._programs: dict[tuple[Asked, object], Program] = {}
         self._equations = equations_of(self.graph)
@@ -101,6 +89,28 @@ class RNN(Layer):
         told += ["learn_initial"] * self.learn_initial
         told += [f"recurrent_dropout={self.recurrent_dropout}"] if self.recurrent_dropout else []
         return f"RNN({', '.join(told)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a model file holds it: the equations as a graph, settings, parameters; no code, and no program."""
+        return _opened, (type(self), self.graph, self._settings(), dict(self._held.parameters))
+
+    def __deepcopy__(self, _: object) -> Self:
+        """A copy has the cell itself."""
+        return self._like(self.cell, self.sizes, self._settings(), self._held.parameters)
+
+    __copy__ = partialmethod(__deepcopy__, None)
+
+    def _settings(self) -> dict[str, Any]:
+        names = "learn_initial", "recurrent_dropout", "target"
+        return {name: getattr(self, name) for name in names} | {"dtype": self.dtype.name}
+
+    @classmethod
+    def _like(
+        cls, cell: Cell, sizes: Mapping[str, Any], settings: Mapping[str, Any], parameters: Mapping[str, Array]
+    ) -> Self:
+        made = cls(cell, **settings, **sizes)
+        made._set({name: np.array(value) for name, value in parameters.items()})
+        return made
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +138,10 @@ class RNN(Layer):
     def _reads_from_end(self) -> bool:
         return False
 
+    @property
+    def _drops(self) -> bool:
+        return self.recurrent_dropout > 0
+
     def _turned(self) -> Array:
         return np.zeros(self.output_shape, bool)
 
@@ -147,7 +161,7 @@ class RNN(Layer):
         if self.recurrent_dropout and flow.noise is not None:
             carry.add("dropout")
         asked = (
-            Asked(flow.tokens, frozenset(carry), keep, flow.gradient)
+            Asked(flow.tokens, frozenset(carry), keep, flow.gradient, flow.inner)
             if carry or keep or flow.gradient
             else PLAIN[flow.tokens]
         )
@@ -156,19 +170,25 @@ class RNN(Layer):
         if "dropout" in carry:
             inputs |= self._masks(compiled, flow)
         held = self._held  # read once: another thread may set others meanwhile
-        parameters = held.parameters
-        prepared = compiled.prepare(parameters) if flow.gradient else held.prepare(compiled)
         first = self._initial(flow.x.shape[1]) if states is None else states
-        run = compiled.forward(prepared, inputs, first, lengths=flow.lengths, backwards=flow.backwards)
+        if flow.recompute:
+            again = Recomputed(
+                self._program(replace(asked, gradient=False, inner=False)), compiled, held, flow, inputs, first
+            )
+            back = partial(self._back, again.backward, states is None)
+            return Passed(again.outputs[self._output_name], again.last, {}, back)
+        run = compiled.forward(held.prepare(compiled), inputs, first, lengths=flow.lengths, backwards=flow.backwards)
         outputs = run.outcome.outputs
         values = {name: outputs[name] for name in keep}
-        back = partial(self._back, compiled, run, parameters, states is None) if flow.gradient else None
-        return Passed(outputs[self._output_name], run.outcome.states, values, back)
+        if not flow.gradient:
+            return Passed(outputs[self._output_name], run.outcome.states, values)
+        way_back = partial(backward, compiled, held, run)
+        return Passed(outputs[self._output_name], run.outcome.states, values, partial(self._back, way_back, states is None))
 
     def _back(
-        self, compiled: Program, run: Run, parameters: Mapping[str, Array], from_initial: bool, dy: Array, d_states: Tree
+        self, backward: Callable[..., Outcome], from_initial: bool, dy: Array, d_states: Tree
     ) -> tuple[dict[str, Array], Array | None, Tree]:
-        found = compiled.backward(parameters, run, {self._output_name: dy}, d_states)
+        found = backward({self._output_name: dy}, d_states)
         first = {name: found.states["d_" + name] for name in self._state_shapes}
         if self.learn_initial and from_initial:  # every example started from it
             for name, d_state in first.items():
@@ -210,7 +230,7 @@ class RNN(Layer):
     def _set(self, checked: dict[str, Array]) -> None:
         for value in checked.values():
             value.flags.writeable = False
-        self._held = _Held({**self._held.parameters, **checked})
+        self._held = Held({**self._held.parameters, **checked})
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
@@ -243,9 +263,8 @@ class RNN(Layer):
         def is_current() -> bool:
             return self._held is held
 
-        return LayerLane(
-            lane.inputs[self._input], lane.outputs[self._output_name], [lane], lambda: lane.states, is_current, limit
-        )
+        x_of, y_of = lane.inputs[self._input], lane.outputs[self._output_name]
+        return LayerLane(x_of, y_of, [lane], lambda turn: lane.states[turn], is_current, limit)
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -254,3 +273,8 @@ class RNN(Layer):
         if key not in self._programs:
             self._programs[key] = program(self.graph, asked, self.dtype.name, self.target)
         return self._programs[key]
+
+
+def _opened(kind: type[RNN], graph: Graph, settings: Mapping[str, Any], parameters: Mapping[str, Array]) -> RNN:
+    """A layer from what it is pickled as."""
+    return kind._like(from_graph(graph), graph.sizes, settings, parameters)

@@ -83,6 +83,10 @@ class _Parts(Layer):
     def _reads_from_end(self) -> bool:
         return any(part._reads_from_end for part in self.parts.values())
 
+    @property
+    def _drops(self) -> bool:
+        return any(part._drops for part in self.parts.values())
+
     def _leaves(self) -> tuple[Layer, ...]:
         return tuple(leaf for part in self.parts.values() for leaf in part._leaves())
 
@@ -162,6 +166,10 @@ class Stack(_Parts):
             lanes[name], x, tokens = lane, lane.y, False
         return chained(lanes)
 
+    @property
+    def _drops(self) -> bool:
+        return self.dropout > 0 or super()._drops
+
     def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
         first, *others = self.parts.values()  # which alone reads the tokens
         return (*first._plans(tokens=tokens), *(plan for part in others for plan in part._plans()))
@@ -179,7 +187,7 @@ class Stack(_Parts):
             if self.residual and position:
                 y = y + flow.x
             scales.append(self._scale(flow, y) if position + 1 < len(self.parts) else None)
-            flow = replace(flow, x=y if scales[-1] is None else y * scales[-1], tokens=False)
+            flow = replace(flow, x=y if scales[-1] is None else y * scales[-1], tokens=False, inner=False)
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
             return self._back(backs, scales, dy, d_states)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import as_array
 from elman.errors import DataError, ModelFileError, ShapeError
 from elman.gates import Array
 from elman.io import safetensors
@@ -160,7 +161,7 @@ class State(Mapping[str, Any]):
         if facts.get("format") != FORMAT or facts.get("version") != 1:
             raise ModelFileError(f"{path}: format {facts.get('format')!r} is not {FORMAT!r}, version 1")
         try:
-            state = _from_tree(facts["tree"], arrays, "")
+            state = from_tree(facts["tree"], arrays)
             unknown = set(arrays) - {".".join(names) for names, _ in state._leaves()}
             if unknown:
                 raise ValueError(f"it has no field {min(unknown)}")
@@ -219,12 +220,16 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b if isinstance(a, State) else not isinstance(b, State) and np.array_equal(a, b)
 
 
-def _from_tree(tree: Mapping[str, Any], arrays: Mapping[str, Array], before: str) -> State:
+def from_tree(tree: Mapping[str, Any], arrays: Mapping[str, Array], before: str = "") -> State:
+    """The state of which a file tells the tree, its arrays under names that begin with `before`.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for what is no such tree.
+    """
     fields: dict[str, Any] = {}
     for name, part in tree["fields"]:
         if not isinstance(name, str) or name in fields:
             raise ValueError(f"{name!r} is no name of a field, or names two")
-        fields[name] = arrays[before + name] if part is None else _from_tree(part, arrays, f"{before}{name}.")
+        fields[name] = arrays[before + name] if part is None else from_tree(part, arrays, f"{before}{name}.")
     batch, equations = tree["batch"], tree.get("equations", "")
     names = isinstance(tree["cell"], str) and isinstance(equations, str)
     if not names or not (batch is None or (type(batch) is int and batch >= 0)):
@@ -280,10 +285,7 @@ def checked_state(
 def _array(cell: str, name: str, given: Any) -> Array:
     if isinstance(given, Mapping):
         raise ShapeError(f"{cell}: state {name} has parts, {', '.join(map(str, given))}; an array is wanted")
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        raise ShapeError(f"{cell}: state {name} has rows of different lengths") from None
+    array: Array = as_array(given, f"{cell}: state {name}")
     if array.dtype.kind not in "fiu":
         raise DataError(f"{cell}: state {name} holds {array.dtype}, numbers are wanted")
     return array

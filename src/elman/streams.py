@@ -2,6 +2,8 @@
 
 What is pushed runs through the same public door as a whole sequence; a stream adds a state that is kept, and a lock, so that
 pushes from several threads come one after another.
+
+Longer than the guide for a file: one stream and a pool of them are one idea, and each has its own words for mistakes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +12,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from elman.errors import SettingError, ShapeError, StreamError
+from elman.arrays import as_array
+from elman.errors import DataError, SettingError, ShapeError, StreamError
 from elman.gates import Array
 from elman.lanes import LayerLane
 from elman.shapes import written
@@ -73,20 +76,25 @@ class Stream:
             lane = self._lane
             if lane is not None and lane.takes(x):
                 lane.step()
+                y: Array = lane.y.copy()
+                # Nothing is called between these two, so that an interrupt comes before both or behind.
+                lane.turn ^= 1
                 self._steps += 1
-                return lane.y.copy()
+                return y
             return self._push(x)
 
     def _push(self, x: Any) -> Array:
         """The long way, past every check; a step at its end opens the short one for the next."""
         chunk, single = self._of._pushed(x)
-        y, self._state = self._of._advance(chunk, self.state)
-        self._lane = None
-        self._steps += len(chunk)
-        if single and self._may_have_lane:
-            self._lane = self._of._lane_from(self._state, tokens=chunk.dtype.kind in "iu")
-            self._may_have_lane = self._lane is not None
-        return y[0] if single else y
+        if chunk.ndim > (1 if chunk.dtype.kind in "iu" else 2):
+            fix = "streams(n) runs sequences side by side"
+            raise ShapeError(f"{self._of.name}: {written(chunk.shape)} is pushed; a step or a chunk is wanted, and {fix}")
+        y, state = self._of._advance(chunk, self.state)
+        lane = self._of._lane_from(state, tokens=chunk.dtype.kind in "iu") if single and self._may_have_lane else None
+        y, steps = y[0] if single else y, self._steps + len(chunk)
+        self._may_have_lane &= lane is not None or not single
+        self._state, self._lane, self._steps = state, lane, steps  # all at once, as above
+        return y
 
     @property
     def state(self) -> State:
@@ -103,7 +111,8 @@ class Stream:
         """Start anew: from the initial state, or from another. Raises `StreamError` where the stream is closed."""
         with self._lock:
             self._open()
-            self._state, self._steps, self._lane = self._of._resumed(state, None), 0, None
+            first = self._of._resumed(state, None)
+            self._state, self._steps, self._lane = first, 0, None
 
     def close(self) -> None:
         """End the stream: from now on nothing can be pushed. Closing twice does nothing."""
@@ -119,9 +128,13 @@ class Stream:
     def __repr__(self) -> str:
         return f"Stream({self._of.name}, {self._steps} step{'s' * (self._steps != 1)}{', closed' * self._closed})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fix = "its state is, and stream(state) goes on from it"
+        raise StreamError(f"{self._of.name}: a stream is not copied or pickled; {fix}")
+
     def _open(self) -> None:
         if self._closed:
-            raise StreamError(f"{self._of.name}: this stream is closed; model.stream() opens another")
+            raise StreamError(f"{self._of.name}: this stream is closed; stream() opens another")
 
 
 class Streams:
@@ -166,9 +179,16 @@ class Streams:
             if x.ndim == 0 or len(x) != count:
                 raise ShapeError(f"{self._of.name}: {written(x.shape)} for {count} streams; one row a stream is wanted")
             if not count:
-                raise StreamError(f"{self._of.name}: there is no stream to push to; join() adds one")
+                fix = "streams=[] names none; name one, or leave it out for all" if self._rows else "join() adds one"
+                raise StreamError(f"{self._of.name}: there is no stream to push to; {fix}")
             _, single = self._of._pushed(x[0])
-            y = self._advance(x[:, None] if single else x, rows, lengths)
+            try:
+                y = self._advance(x[:, None] if single else x, rows, lengths)
+            except DataError:
+                numbers, ends = self.numbers, [None] * count if lengths is None else np.asarray(lengths).tolist()
+                chosen = range(count) if rows is None else rows
+                self._blame({numbers[row]: each[:end] for row, each, end in zip(chosen, x, ends, strict=True)})
+                raise
         return y[:, 0] if single else y
 
     def join(self, state: State | None = None) -> int:
@@ -228,6 +248,10 @@ class Streams:
         numbers = ", ".join(map(str, self._rows)) if len(self._rows) <= 8 else f"{len(self._rows)} streams"
         return f"Streams({self._of.name}: {numbers or 'none'}{', closed' * self._closed})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fix = "its state is, and join(state[row]) goes on from it"
+        raise StreamError(f"{self._of.name}: a pool of streams is not copied or pickled; {fix}")
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _advance(self, x: Array, rows: list[int] | None, lengths: Any) -> Array:
@@ -254,11 +278,24 @@ class Streams:
                 other = f"{first.dtype} {written(first.shape[1:])} a step for stream {next(iter(pushed))}"
                 raise ShapeError(f"{self._of.name}: {chunk.dtype} {written(chunk.shape[1:])} for stream {number}, {other}")
             padded[row, : len(chunk)] = chunk
-        y = self._advance(padded, rows, lengths)
+        try:
+            y = self._advance(padded, rows, lengths)
+        except DataError:
+            self._blame(pushed)
+            raise
         return {
             number: y[row, 0] if single else y[row, : len(chunk)]
             for row, (number, (chunk, single)) in enumerate(zip(pushed, chunks, strict=True))
         }
+
+    def _blame(self, pushed: Mapping[int, Any]) -> None:
+        """Raises `DataError` that says which stream was given a number that is none, and where."""
+        for number, x in pushed.items():
+            array = np.asarray(x)
+            wrong = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0, bool)
+            if wrong.any():
+                place = tuple(int(i) for i in np.argwhere(wrong)[0])
+                raise DataError(f"{self._of.name}: what stream {number} is given holds NaN or infinity (first at {place})")
 
     def _chosen(self, numbers: Iterable[int]) -> list[int]:
         """Rows of streams. Raises `StreamError` for numbers that are not there, or twice."""
@@ -278,14 +315,13 @@ class Streams:
 
     def _open(self) -> None:
         if self._closed:
-            raise StreamError(f"{self._of.name}: this pool of streams is closed; model.streams(n) opens another")
+            raise StreamError(f"{self._of.name}: this pool of streams is closed; streams(n) opens another")
 
 
 def _array(name: str, x: Any) -> Array:
-    try:
-        return np.asarray(x)
-    except ValueError:
-        raise ShapeError(f"{name}: chunks of different lengths; pad them and give lengths, or push a mapping") from None
+    ragged = f"{name}: chunks of different lengths; pad them and give lengths, or push a mapping"
+    found: Array = as_array(x, f"{name}: what is pushed", ragged)
+    return found
 
 
 def _replaced(state: State, rows: list[int], new: State) -> State:

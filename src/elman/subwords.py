@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import ModuleType
 from typing import Any, Protocol, TypeGuard
@@ -73,13 +73,13 @@ def alphabet() -> list[str]:
     return [letter for _, letter in sorted(zip(printable + others, letters, strict=True))]
 
 
-def learnt(text: str, size: int) -> list[tuple[int, int]]:
-    """The merges that the library learns, as pairs of tokens."""
+def learnt(texts: Iterable[str], size: int) -> list[tuple[int, int]]:
+    """The merges that the library learns from texts, as pairs of tokens."""
     tokenizer = tokenizer_of()
     letters = alphabet()
     settings = {"vocab_size": size, "min_frequency": 2, "max_token_length": LONGEST, "show_progress": False}
     trainer = _library().trainers.BpeTrainer(initial_alphabet=letters, **settings)
-    tokenizer.train_from_iterator(pieces(text), trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in pieces(text)), trainer)
     token_of = {letter: value for value, letter in enumerate(letters)}
     merges = []
     for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:

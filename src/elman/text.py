@@ -10,6 +10,7 @@ import operator
 import re
 import reprlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import SupportsIndex
@@ -23,6 +24,7 @@ from elman.errors import DataError, ModelFileError, SettingError, ShapeError, Te
 from elman.subwords import EncodeBatch
 
 Symbol = bytes  # inside the class the name `bytes` is the vocabulary of bytes
+Texts = Text | Iterable[Text]
 Tokens = NDArray[np.int64]
 
 UNKNOWN = "\ufffd"
@@ -63,8 +65,8 @@ class Vocabulary:
         return cls("bytes", subwords.BYTES)
 
     @classmethod
-    def characters(cls, text: Text, size: int | None = None, *, unknown: bool = True) -> Vocabulary:
-        """The distinct characters of a text, sorted by code point, then the unknown token.
+    def characters(cls, text: Texts, size: int | None = None, *, unknown: bool = True) -> Vocabulary:
+        """The distinct characters of a text, or of several, sorted by code point, then the unknown token.
 
         `size` counts all tokens and keeps the most frequent characters (of equals, the lower code point).
         Raises DataError for an empty text, SettingError for a size that leaves no character, TextError for bad UTF-8.
@@ -73,7 +75,11 @@ class Vocabulary:
         (b'a', b'b', b'r')
         """
         room = _room(size, "character", unknown)
-        counts = np.bincount(_code_points(_training_text("characters", text)))
+        counts = np.zeros(0, np.int64)
+        for part in _training_texts("characters", text):
+            more = np.bincount(_code_points(part), minlength=counts.size)
+            more[: counts.size] += counts
+            counts = more
         if unknown:
             counts[ord(UNKNOWN) : ord(UNKNOWN) + 1] = 0
         known = np.flatnonzero(counts)
@@ -81,38 +87,44 @@ class Vocabulary:
         return cls._with_unknown("characters", [chr(code) for code in np.sort(known[frequent])], unknown)
 
     @classmethod
-    def words(cls, text: Text, size: int | None = None, *, unknown: bool = True) -> Vocabulary:
+    def words(cls, text: Texts, size: int | None = None, *, unknown: bool = True) -> Vocabulary:
         """The words, single white space and single punctuation characters of a text, most frequent first; unknown last.
 
-        Nothing is dropped: decoding gives the text back where every word is known. `size` counts all tokens.
+        Several texts are counted one by one. Nothing is dropped: decoding gives the text back where every word is known.
+        `size` counts all tokens.
         Raises DataError for an empty text, SettingError for a size that leaves no word, TextError for bad UTF-8.
 
         >>> Vocabulary.words("to be, or not to be").symbols[:4]
         (b' ', b'be', b'to', b',')
         """
         room = _room(size, "word", unknown)
-        counts = Counter(_WORD.findall(_training_text("words", text)))
+        counts = Counter[str]()
+        for part in _training_texts("words", text):
+            counts.update(_WORD.findall(part))
         if unknown:
             counts.pop(UNKNOWN, None)
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         return cls._with_unknown("words", ranked[:room], unknown)
 
     @classmethod
-    def subwords(cls, text: Text, size: int = 2048) -> Vocabulary:
+    def subwords(cls, text: Texts, size: int = 2048) -> Vocabulary:
         """The 256 bytes and, up to `size` tokens in all, the frequent pairs of a text (byte-level BPE, Sennrich 2016).
 
-        Only training and encoding need the optional library tokenizers; reads every text, so there is no unknown token.
+        Several texts are counted one by one. Only training and encoding need the optional library tokenizers; reads every
+        text, so there is no unknown token.
         Raises MissingLibraryError without it, DataError for an empty text, SettingError for fewer than 256 tokens.
 
         >>> Vocabulary.subwords("low lower lowest", size=258).symbols[256:]
         (b'lo', b'low')
         """
-        text = _training_text("subwords", text)
-        return cls._merged(subwords.learnt(text, _checked_size(size, 256, "the bytes with which subwords begin")))
+        size = _checked_size(size, 256, "the bytes with which subwords begin")
+        return cls._merged(subwords.learnt(_training_texts("subwords", text), size))
 
     @classmethod
-    def of_kind(cls, kind: str, text: Text, size: int | None = None) -> Vocabulary:
-        """A vocabulary of a kind by name, made from a text; without a size, all characters, 8000 words, 2048 subwords.
+    def of_kind(cls, kind: str, text: Texts, size: int | None = None) -> Vocabulary:
+        """A vocabulary of a kind by name, made from a text or several.
+
+        Without a size it has all characters, 8000 words, 2048 subwords.
 
         Raises SettingError that lists the kinds, and what the constructor of the kind raises.
         """
@@ -351,11 +363,15 @@ def _checked_text(text: Text) -> str:
     return text
 
 
-def _training_text(kind: str, text: Text) -> str:
-    checked = _checked_text(text)
-    if not checked:
+def _training_texts(kind: str, text: Texts) -> Iterator[str]:
+    """The text, or the texts one by one, of which not all may be empty."""
+    empty = True
+    for part in text if isinstance(text, Iterable) and not isinstance(text, str | bytes) else [text]:
+        checked = _checked_text(part)
+        empty = empty and not checked
+        yield checked
+    if empty:
         raise DataError(f"a vocabulary of {kind} is made from a text, and this one is empty")
-    return checked
 
 
 def _code_points(text: str) -> NDArray[np.int32]:

@@ -34,12 +34,26 @@ class Cell:
                 raise SettingError(f"cell: {name!r} is not a name; letters, digits and _ are")
             self.name = "cell"  # a lambda, a partial function
         self.__name__, self.__doc__ = self.name, function.__doc__
+        self.__module__ = getattr(function, "__module__", "")  # where pickle looks for the cell
         self.__wrapped__ = function
         self.input, self.states, self.parameters = read_signature(self.name, function)
         self._graphs: dict[tuple[Any, ...], Graph] = {}
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickled and copied as functions are: by the name in its module; else by what its function is pickled as.
+
+        What is named in `__main__` is pickled by its function too: other processes may have another main module.
+        """
+        module, names = self.__module__, (getattr(self.function, "__name__", ""), self.name)
+        name = next((name for name in names if getattr(sys.modules.get(module), name, None) is self), None)
+        if name is not None and module != "__main__":
+            return name
+        if name is not None:
+            self.function.__qualname__ = f"{name}.function"  # where to find it, as the cell has taken its place
+        return _remade, (self.function, self.name)
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -68,6 +82,13 @@ class Cell:
     def __call__(self, x: Any, *states: Any, **parameters: Any) -> Any:
         """The equations of this cell inside those of another."""
         return self.function(x, *states, **parameters)
+
+
+def _remade(function: Callable[..., Any], name: str) -> Cell:
+    """The cell that has taken a function's place, or another."""
+    place = getattr(function, "__qualname__", "").partition(".")[0]
+    there = getattr(sys.modules.get(function.__module__), place, None)
+    return there if isinstance(there, Cell) and there.function is function else Cell(function, name=name)
 
 
 @overload

@@ -1,7 +1,6 @@
 """Learning the plain way: streams of tokens, truncated back-propagation through time, Adam, a validation share."""
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,21 +8,26 @@ from typing import Any
 import numpy as np
 
 from elman.checks import check_tokens
+from elman.data import Streams
 from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.model import Model
-from elman.optim import AdamMemory, adam, clip_by_norm
+from elman.optim import optimiser
+from elman.schedules import Schedule, schedule
 from elman.shapes import written
+from elman.trainer import NATS_PER_BIT, Trainer
 
-NATS_PER_BIT = math.log(2.0)
+COUNTED = 1 << 18
+"""Tokens whose pairs are counted at a time, since they may be a map of a large file, and a pair takes some 50 bytes."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train: `batch` streams, windows of `length` steps, `steps` updates.
 
-    `rate` is Adam's at its height; it rises over `warm_up` updates and falls to a twentieth along a cosine. `clip` bounds
-    the norm of the gradients. `seed` chooses where the streams start. Raises `SettingError` for a value out of range.
+    `rate` is that of the `optimiser` at its height; it rises over `warm_up` updates and falls as `schedule` says, both by
+    the names that `elman.optim` and `elman.schedules` know. `clip` bounds the norm of the gradients. `seed` chooses where
+    the streams start and what dropout drops. Raises `SettingError` for a value out of range.
     """
 
     length: int = 64
@@ -33,6 +37,8 @@ class Settings:
     clip: float = 1.0
     warm_up: int = 50
     seed: int = 0
+    optimiser: str = "adam"
+    schedule: str = "cosine"
 
     def __post_init__(self) -> None:
         for name, least in (("length", 1), ("batch", 1), ("steps", 1), ("warm_up", 0), ("seed", 0)):
@@ -43,28 +49,12 @@ class Settings:
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
                 raise SettingError(f"{name}={value!r} must be a number above 0, and finite")
-
-    def rate_at(self, step: int) -> float:
-        """Adam's rate at an update, counted from 0."""
-        rising = min(1.0, (step + 1) / (self.warm_up + 1))
-        falling = 0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
-        return self.rate * rising * falling
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands after an update: `loss` in nats a symbol, the norm of the gradients, symbols seen, seconds."""
-
-    step: int
-    loss: float
-    norm: float
-    symbols: int
-    seconds: float
+        _ = optimiser(self.optimiser), self.rates
 
     @property
-    def bits(self) -> float:
-        """The loss in bits a symbol."""
-        return self.loss / NATS_PER_BIT
+    def rates(self) -> Schedule:
+        """The rate of each update, counted from 0."""
+        return schedule(self.schedule, self.rate, self.steps, self.warm_up)
 
 
 def split(tokens: Array, share: float) -> tuple[Array, Array]:
@@ -81,31 +71,16 @@ def split(tokens: Array, share: float) -> tuple[Array, Array]:
     return tokens[: len(tokens) - held], tokens[len(tokens) - held :]
 
 
-def windows(tokens: Array, settings: Settings) -> Iterator[tuple[Array, Array, bool]]:
-    """Endless windows for `batch` contiguous streams: inputs `[B, T]`, targets `[B, T]`, whether the streams begin anew.
-
-    Each pass begins at another place, so that windows do not fall on the same symbols every time.
-    """
-    rng = np.random.default_rng(settings.seed)
-    batch = max(1, min(settings.batch, (len(tokens) - 1) // 2))
-    length = min(settings.length, (len(tokens) - 1) // batch)
-    while True:
-        offset = int(rng.integers(0, min(length, len(tokens) - batch * length)))
-        stream = (len(tokens) - 1 - offset) // batch
-        starts = offset + stream * np.arange(batch)[:, None]
-        for begin in range(0, stream - length + 1, length):
-            at = starts + begin + np.arange(length)
-            yield tokens[at], tokens[at + 1], begin == 0
-
-
-def train(model: Model, tokens: Array, settings: Settings | None = None) -> Iterator[Progress]:
-    """Train a model on tokens `[N]`, one update each time the iterator is asked; stop asking, and the model stands as it is.
+def train(model: Model, tokens: Array, settings: Settings | None = None) -> Trainer:
+    """Training of a model on tokens `[N]`: an update each time it is asked; stop asking, and the model stands as it is.
 
     The state goes on from window to window, as the text does. Raises `DataError` where there is too little text, and where
     the loss, a gradient or a new parameter is not finite: the model then still has the parameters of the update before.
     """
-    settings = settings or Settings()
-    return _updates(model, _text(model, tokens, "train"), settings)
+    asked = settings or Settings()
+    source = Streams(_text(model, tokens, "train"), batch=asked.batch, length=asked.length, seed=asked.seed)
+    rule = optimiser(asked.optimiser)
+    return Trainer(model, source, rule, asked.rates, steps=asked.steps, clip=asked.clip, seed=asked.seed)
 
 
 def _text(model: Model, tokens: Any, asked: str) -> Array:
@@ -120,27 +95,6 @@ def _text(model: Model, tokens: Any, asked: str) -> Array:
     return checked
 
 
-def _updates(model: Model, tokens: Array, settings: Settings) -> Iterator[Progress]:
-    memory, state, began = AdamMemory(), None, time.perf_counter()
-    source, symbols = windows(tokens, settings), 0
-    for step in range(settings.steps):
-        x, y, anew = next(source)
-        with np.errstate(all="ignore"):  # what is not finite is told below, in words
-            noise = int(np.random.SeedSequence((settings.seed, step)).generate_state(1)[0])
-            loss, gradients, state = model.gradients(x, y, None if anew else state, dropout_seed=noise)
-            gradients, norm = clip_by_norm(gradients, settings.clip)
-            updated, memory = adam(model.parameters, gradients, memory, settings.rate_at(step))
-        if not (math.isfinite(loss) and math.isfinite(norm) and all(np.isfinite(p).all() for p in updated.values())):
-            raise DataError(
-                f"train: at update {step + 1} the numbers leave all bounds (loss {loss:.3g}, norm of the gradients "
-                f"{norm:.3g}); the model keeps the parameters from before it. A lower rate (now {settings.rate}) or clip "
-                f"(now {settings.clip}) may help"
-            )
-        model.update(updated)
-        symbols += x.size
-        yield Progress(step + 1, loss, norm, symbols, time.perf_counter() - began)
-
-
 def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256) -> float:
     """Mean bits a symbol over tokens `[N]`, read as `streams` contiguous pieces, the state carried through each.
 
@@ -149,13 +103,12 @@ def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256
     tokens = _text(model, tokens, "evaluate")
     streams = max(1, min(streams, (len(tokens) - 1) // 64))
     length = (len(tokens) - 1) // streams
-    at = length * np.arange(streams)[:, None] + np.arange(length)
-    x, y, state, total = tokens[at], tokens[at + 1], None, 0.0
+    begins, state, total = length * np.arange(streams)[:, None], None, 0.0
     for start in range(0, length, chunk):
-        part = slice(start, start + chunk)
-        losses, state = model.losses(x[:, part], y[:, part], state)
+        at = begins + np.arange(start, min(start + chunk, length))  # [B, T] at a time: the tokens may be a map of a file
+        losses, state = model.losses(tokens[at].astype(np.int64), tokens[at + 1].astype(np.int64), state)
         total += float(losses.sum(dtype=np.float64))
-    return total / float(x.size) / NATS_PER_BIT
+    return total / (streams * length) / NATS_PER_BIT
 
 
 def bigram_bits(training: Array, validation: Array, size: int) -> float:
@@ -166,20 +119,47 @@ def bigram_bits(training: Array, validation: Array, size: int) -> float:
 
     Raises `DataError` for fewer than 2 tokens of validation, `TokenError` for a token that is not below `size`.
     """
-    training, validation = np.asarray(training, np.int64), np.asarray(validation, np.int64)
+    training, validation = _as_integers(training), _as_integers(validation)
     if len(validation) < 2:
         raise DataError(f"bigram: {len(validation)} symbol; at least 2 are wanted")
     check_tokens("bigram", training, size)
     check_tokens("bigram", validation, size)
     k = size / 4
-    single = (np.bincount(training, minlength=size) + 1.0) / (len(training) + size)
-    first = np.bincount(training[:-1], minlength=size)
-    pairs, counts = np.unique(training[:-1] * size + training[1:], return_counts=True)
-    asked = validation[:-1] * size + validation[1:]
-    at = np.searchsorted(pairs, asked).clip(0, max(len(pairs) - 1, 0))
-    seen = np.where(pairs[at] == asked, counts[at], 0) if len(pairs) else np.zeros(len(asked))
-    p = (seen + k * single[validation[1:]]) / (first[validation[:-1]] + k)
-    return float(-np.log2(p).mean())
+    singles, pairs, counts = _counted(training, size)
+    single, first = (singles + 1.0) / (len(training) + size), singles
+    first[training[-1:]] -= 1  # the last is the first of no pair
+    bits = 0.0
+    for one, two in _pairs(validation):
+        asked = one * size + two
+        at = np.searchsorted(pairs, asked).clip(0, max(len(pairs) - 1, 0))
+        seen = np.where(pairs[at] == asked, counts[at], 0) if len(pairs) else np.zeros(len(asked))
+        bits -= float(np.log2((seen + k * single[two]) / (first[one] + k)).sum())
+    return bits / (len(validation) - 1)
+
+
+def _as_integers(tokens: Any) -> Array:
+    """Tokens as they are, be they mapped; what is none is cast."""
+    array: Array = np.asarray(tokens)
+    return array if array.dtype.kind in "iu" else array.astype(np.int64)
+
+
+def _pairs(tokens: Array) -> Iterator[tuple[Array, Array]]:
+    """The first and the second tokens of all pairs, some at a time."""
+    for start in range(0, len(tokens) - 1, COUNTED):
+        part = tokens[start : start + COUNTED + 1].astype(np.int64)
+        yield part[:-1], part[1:]
+
+
+def _counted(tokens: Array, size: int) -> tuple[Array, Array, Array]:
+    """How often there is each token `[V]`, the pairs that there are, `a * V + b` in order, and how often each."""
+    singles: Array = np.bincount(tokens[-1:], minlength=size)
+    pairs = counts = np.zeros(0, np.int64)
+    for one, two in _pairs(tokens):
+        singles += np.bincount(one, minlength=size)
+        found, times = np.unique(one * size + two, return_counts=True)
+        pairs, places = np.unique(np.concatenate([pairs, found]), return_inverse=True)
+        counts = np.bincount(places, np.concatenate([counts, times])).astype(np.int64)  # exact: float64, below 2^53
+    return singles, pairs, counts
 
 
 def facts(settings: Settings, **more: Any) -> dict[str, Any]:

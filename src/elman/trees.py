@@ -1,6 +1,6 @@
 """States as trees inside: arrays by name, or the tree of a part."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,33 @@ def filled(given: Tree | None, otherwise: Tree) -> Tree:
         return otherwise
     return {
         name: filled(given[name], other) if isinstance(other, dict) else given[name] for name, other in otherwise.items()
+    }
+
+
+def mapped(tree: Tree, change: Callable[[Array], Array]) -> Tree:
+    """Every array changed."""
+    return {name: mapped(value, change) if isinstance(value, dict) else change(value) for name, value in tree.items()}
+
+
+def joined(trees: Sequence[Tree]) -> Tree:
+    """The batches of trees of the same parts as one batch."""
+    first = trees[0]
+    return {
+        name: joined([tree[name] for tree in trees])
+        if isinstance(value, dict)
+        else np.concatenate([tree[name] for tree in trees])
+        for name, value in first.items()
+    }
+
+
+def added(trees: Sequence[Tree]) -> Tree:
+    """The sums of the arrays of trees of the same parts."""
+    first = trees[0]
+    return {
+        name: added([tree[name] for tree in trees])
+        if isinstance(value, dict)
+        else np.sum([tree[name] for tree in trees], axis=0, dtype=value.dtype)
+        for name, value in first.items()
     }
 
 

@@ -10,6 +10,11 @@ What is measured is a `Point`; it is made a `Problem` with weights and inputs, w
 run it gives its outputs before it is timed. To add a peer, write a class as those of `peers/` and put it into `peers.PEERS`.
 """
 
-from elman.bench.plans import expected
+from elman.errors import MissingLibraryError
+
+try:
+    from elman.bench.plans import expected
+except (ImportError, OSError) as error:  # it may be there and not load
+    raise MissingLibraryError(f"elman.bench: the machine cannot be measured, llvmlite is missing ({error})") from error
 
 __all__ = ["expected"]

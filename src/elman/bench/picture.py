@@ -15,7 +15,7 @@ from elman.io.atomic import check_writable, replacing
 SUFFIXES = (".png", ".svg", ".pdf")
 LOOKS = {
     OURS: ("o", "#c1272d"),
-    TWIN: ("x", "#c1272d"),
+    TWIN: ("x", "#7a5195"),
     "PyTorch": ("D", "#e8871e"),
     "ORT": ("s", "#2a6f97"),
     "JAX": ("^", "#5b8c5a"),
@@ -25,7 +25,7 @@ LOOKS = {
 COLUMNS = (("sequences",), ("tokens",), ("written", "steps", "pushes"))
 """Which parts stand below one another."""
 
-ROW, EDGE = 0.19, 4
+ROW, EDGE = 0.19, 6
 """Inches of a row, and the rows that the title and the axis of a panel take."""
 
 
@@ -92,6 +92,7 @@ def _draw(axes: Any, drawn: Panel) -> None:
     axes.set_yticks(list(places), drawn.rows, fontsize=7)
     axes.set_ylim(len(drawn.rows) - 0.5, -0.5)
     axes.tick_params(axis="x", labelsize=7)
+    axes.set_xlabel("time of a step / its limit", fontsize=7)
     axes.set_title(f"{drawn.part}: time / limit of this machine", fontsize=9)
     axes.grid(alpha=0.3)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from elman.bench.limits import Speed, by_phase, limit_at, work
-from elman.bench.rates import Gauge, counts
+from elman.bench.rates import Gauge, counts, rising
 from elman.bench.timing import rest
 from elman.errors import MissingLibraryError, SettingError
 from elman.passes import Plan
@@ -43,11 +43,10 @@ def told(plan: Plan, batch: int, speeds: Mapping[int, Speed]) -> str:
 
 def speeds(machine: Machine, size: int, itemsize: int) -> dict[int, Speed]:
     """What a machine does with numbers of so many bytes, reading `size` bytes over and over, by number of threads."""
-    found = {}
-    for threads in counts(shared.count):
-        gflops = _best(machine, threads, None) * 4 / itemsize  # measured with float32
-        found[threads] = Speed(gflops, _best(machine, threads, size) if size else None)
-    return found
+    known = counts(shared.count)
+    gflops = rising({threads: _best(machine, threads, None) * 4 / itemsize for threads in known})  # measured with float32
+    gb = rising({threads: _best(machine, threads, size) for threads in known}) if size else dict.fromkeys(known)
+    return {threads: Speed(gflops[threads], gb[threads]) for threads in known}
 
 
 @cache

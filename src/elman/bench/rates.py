@@ -3,11 +3,12 @@
     multiply-add    as many sums in registers as a tile has, two numbers that stay in registers
     read            an array from its start to its end, over and over; each vector that is loaded goes into a multiply-add
 
-On several threads each has its own array and all begin together; the rate is what all did by the time the last had ended.
+On several threads each has its own array, and takes sample after sample. A rate is what all did together between the ends of
+two samples of the first, at best: another process may take a core at any moment, and a thread may begin late.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,16 +18,16 @@ import llvmlite
 import numpy as np
 
 from elman.gates import Array
+from elman.rooms import LINE
 from elman.targets.llvm import engine
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.machine import Machine
-from elman.targets.llvm.places import LINE
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.vectors import INDEX, Value, Vectors
 from elman.targets.threads import available, cores
 
-SAMPLE = 0.003
-"""Seconds that a sample should take."""
+SAMPLE, SAMPLES = 0.0005, 8
+"""Seconds that a sample should take, less than a turn of another process; and how many are taken in a row."""
 
 LOADS = 8
 """Vectors that the reading kernel loads in a round, each into a sum of its own."""
@@ -38,7 +39,7 @@ LARGEST = 1 << 28
 """Bytes of the largest array that is read to measure a level."""
 
 Rate = Callable[[], float]
-"""A sample, in 10^9 a second."""
+"""The best of some samples, in 10^9 a second."""
 
 
 # --- the kernels ------------------------------------------------------------------------------------------------------
@@ -118,29 +119,30 @@ def compiled(text: str, machine: Machine) -> engine.Code:
 
 
 class Meter:
-    """A kernel on a thread for each array, in as many rounds as make a sample long enough."""
+    """A kernel on a thread for each array, in as many rounds as make a sample long enough, as one thread alone tells."""
 
     def __init__(self, code: engine.Code, arrays: Sequence[Array], work: float) -> None:
         self._code, self._arrays, self._work, self._rounds = code, arrays, work, 1
         self._numbers = [_filled(NUMBERS) for _ in arrays]
-        while (taken := self._seconds()) < SAMPLE / 8:
+        while (taken := self._alone()) < SAMPLE / 8:
             self._rounds *= 2
         self._rounds = max(1, round(self._rounds * SAMPLE / taken))
 
     def rate(self) -> float:
-        """A sample."""
-        return self._work * self._rounds / self._seconds() / 1e9
+        """The best of some samples."""
+        return self._work / len(self._arrays) * self._rounds * fastest(self._together()) / 1e9
 
-    def _seconds(self) -> float:
-        start, spans = Barrier(len(self._arrays)), []
+    def _alone(self) -> float:
+        """Seconds of a sample of one thread, at best."""
+        return float(np.diff(self._ends(self._arrays[0], self._numbers[0])).min())
+
+    def _together(self) -> list[Array]:
+        """When each thread ended its samples; the first time is when it began."""
+        start, found = Barrier(len(self._arrays)), list[Array]()
 
         def part(array: Array, numbers: Array) -> None:
-            numbers[:] = NUMBER  # the last sample left its sums there
-            data, there = array.ctypes.data, numbers.ctypes.data
             start.wait()
-            begun = time.perf_counter()
-            self._code.call(data, there, array.size, self._rounds, 0)
-            spans.append((begun, time.perf_counter()))
+            found.append(self._ends(array, numbers))
 
         first, *others = zip(self._arrays, self._numbers, strict=True)
         threads = [Thread(target=part, args=each) for each in others]
@@ -150,7 +152,41 @@ class Meter:
         part(*first)
         for thread in threads:
             thread.join()
-        return max(end for _, end in spans) - min(begun for begun, _ in spans)
+        return found
+
+    def _ends(self, array: Array, numbers: Array) -> Array:
+        numbers[:] = NUMBER  # the last samples left their sums there
+        data, there, ends = array.ctypes.data, numbers.ctypes.data, [time.perf_counter()]
+        for _ in range(SAMPLES):
+            self._code.call(data, there, array.size, self._rounds, 0)
+            ends.append(time.perf_counter())
+        return np.array(ends)
+
+
+def fastest(ends: Sequence[Array]) -> float:
+    """Samples a second of threads together, at best, given when each ended its samples, and first when it began.
+
+    Between the ends of two samples of the first the others did some part of theirs. Where they did not run side by side it
+    is what all did from the first beginning to the last end.
+
+    >>> fastest([np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 4.0])])  # a sample and a half in the first second
+    1.5
+    """
+    begun, ended = max(each[0] for each in ends), min(each[-1] for each in ends)
+    inside = ends[0][(ends[0] >= begun) & (ends[0] <= ended)]
+    if len(inside) < 2:
+        return sum(len(each) - 1 for each in ends) / float(max(each[-1] for each in ends) - min(each[0] for each in ends))
+    done = np.sum([np.interp(inside, each, np.arange(len(each))) for each in ends], axis=0)
+    return float((np.diff(done) / np.diff(inside)).max())
+
+
+def rising(rates: Mapping[int, float]) -> dict[int, float]:
+    """Rates by number of threads, none below one of fewer threads: who may use two can leave one idle.
+
+    >>> rising({1: 5.0, 2: 3.0, 4: 8.0})
+    {1: 5.0, 2: 5.0, 4: 8.0}
+    """
+    return {count: max(rate for fewer, rate in rates.items() if fewer <= count) for count in rates}
 
 
 NUMBER = np.float32(1e-3)

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,9 +31,16 @@ TITLES = {
 }
 
 
+BUSY = 0.2
+"""A share of the best speed by which none is less on a quiet machine."""
+
+
 @dataclass(frozen=True)
 class Facts:
-    """What was measured on and with: the machine and its speeds by level and number of threads, versions, load."""
+    """What was measured on and with: the machine and its speeds by level and number of threads, versions, load.
+
+    `spread`: by what share of the best the median of these speeds was less, where that was most.
+    """
 
     machine: Machine
     levels: Sequence[Level]
@@ -41,6 +49,7 @@ class Facts:
     counts: Sequence[int]
     seconds: float
     load: float | None
+    spread: float = 0.0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -95,6 +104,8 @@ def document(facts: Facts, found: Found) -> dict[str, Any]:
             "gflops": _by_threads(facts.speeds["multiply-add"]),
             "gb_s": {level.name: _by_threads(facts.speeds[level.name]) for level in facts.levels},
             "load": [facts.load, load()],
+            "spread": facts.spread,
+            "busy": busy(facts, found.results),
         },
         "versions": facts.versions,
         "seconds": facts.seconds,
@@ -143,15 +154,17 @@ def _by_threads(values: Mapping[int, Any]) -> dict[str, Any]:
 
 def head(console: Console, facts: Facts) -> None:
     """Print what is measured on and with."""
-    busy = "" if facts.load is None else f", load {facts.load:.1f}"
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-    _say(console, f"{processor()}, {facts.machine.name}, float32{busy}\n{versions}\n")
+    wanted = "" if facts.load is None else f", load {facts.load:.1f}"
+    versions = ", ".join(f"{name}\u00a0{version}" for name, version in facts.versions.items())  # which stay together
+    told = textwrap.fill(versions, 80, break_long_words=False, break_on_hyphens=False).replace("\u00a0", " ")
+    _say(console, f"{processor()}, {facts.machine.name}, float32{wanted}\n{told}\n")
     names = "".join(f"{count} thread{'s' * (count != 1)}".rjust(12) for count in facts.counts)
     _print(console, f"{'this machine':24}{names}", "bold")
     reads = {level.name: f"{level.name}, {_bytes(level.read)} read" for level in facts.levels}
     for name, speeds in facts.speeds.items():
         shown = "".join(f"{speeds[count]:12.0f}" for count in facts.counts)
         _say(console, f"{reads.get(name, name):24}{shown} {'GB/s' if name in reads else 'GFLOP/s'}")
+    tell_busy(console, facts, [])
 
 
 class Table:
@@ -198,6 +211,26 @@ def tell_processes(console: Console, found: Found) -> None:
         _say(console, f"{'lstm 128':20}{times}")
     if found.memory is not None:
         _say(console, f"\na million tokens through lstm 128, chunk by chunk: {found.memory / 1e6:.1f} MB")
+
+
+def busy(facts: Facts, results: Sequence[Result]) -> list[str]:
+    """Why limits and shares are not to be trusted, a line of 80 columns each; none on a quiet machine."""
+    told = []
+    if facts.spread > BUSY:
+        told.append(f"busy: these speeds were {facts.spread:.0%} less half of the time; limits and shares say little")
+    alone = min(facts.counts)
+    best = max([facts.speeds["multiply-add"][alone], *(result.speeds[alone].gflops for result in results)])
+    slow = [result for result in results if result.speeds[alone].gflops < (1 - BUSY) * best]
+    if slow:
+        least = min(result.speeds[alone].gflops for result in slow)
+        told.append(f"busy: at {len(slow)} of {len(results)} points one thread reached {least:.0f} of {best:.0f} GFLOP/s")
+    return told
+
+
+def tell_busy(console: Console, facts: Facts, results: Sequence[Result]) -> None:
+    """Print why limits and shares are not to be trusted, if so."""
+    for line in busy(facts, results):
+        _print(console, line, "yellow")
 
 
 def tell_checks(console: Console, found: Found) -> None:

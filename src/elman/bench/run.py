@@ -1,6 +1,7 @@
 """A point, measured: elman and every way of every peer in turns, and the machine's speeds in between."""
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from elman.bench.grid import BUILT_IN, Point
 from elman.bench.limits import Speed, Work, limit, limit_at, work
 from elman.bench.peers import Peer
 from elman.bench.problems import OURS, Problem
-from elman.bench.rates import Gauge, Level
+from elman.bench.rates import Gauge, Level, rising
 from elman.bench.timing import Way, interleaved
 from elman.gates import Array
 
@@ -91,16 +92,23 @@ class Bench:
             times.setdefault(way.group, {})[way.label] = 1e6 * each
         us = times.pop(OURS)[""]
         scaled = None if twin is None else (twin.point.cell, times.pop(TWIN)[""] * times_as_many)
-        speeds = {n: Speed(rates[f"multiply-add {n}"], rates.get(f"read {n}")) for n in self.counts}
+        gflops = rising({n: rates[f"multiply-add {n}"] for n in self.counts})
+        gb = rising({n: rates[f"read {n}"] for n in self.counts}) if does.bytes else dict.fromkeys(self.counts)
+        speeds = {n: Speed(gflops[n], gb[n]) for n in self.counts}
         return Result(point, us, does, speeds, times, refused, scaled)
 
-    def levels(self, levels: Sequence[Level], samples: int = 9) -> dict[str, dict[int, float]]:
-        """The machine by itself: GFLOP/s, and GB/s of each level, by number of threads; the best of some turns."""
+    def levels(self, levels: Sequence[Level], samples: int = 9) -> tuple[dict[str, dict[int, float]], float]:
+        """The machine by itself: GFLOP/s, and GB/s of each level, by number of threads, the best of some turns.
+
+        And by what share of the best the median turn was less, where that was most: on a quiet machine a few hundredths.
+        """
         rates = {("multiply-add", n): self.gauge.multiply_add(n) for n in self.counts}
         rates |= {(level.name, n): self.gauge.read(level.read * n, n) for level in levels for n in self.counts}
         turns = [{key: rate() for key, rate in rates.items()} for _ in range(samples)]
-        taken = {key: max(turn[key] for turn in turns) for key in rates}
-        return {name: {n: taken[name, n] for n in self.counts} for name in dict.fromkeys(name for name, _ in rates)}
+        taken = {key: [turn[key] for turn in turns] for key in rates}
+        spread = max(1 - statistics.median(found) / max(found) for found in taken.values())
+        names = dict.fromkeys(name for name, _ in rates)
+        return {name: rising({n: max(taken[name, n]) for n in self.counts}) for name in names}, spread
 
     def _ways(self, problem: Problem) -> tuple[list[Way], dict[str, float]]:
         """Elman, and all ways of the peers that give the same; of the others, how far apart they are."""

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from elman import __version__
-from elman.cli import bench, cache, cells, generate, inspect, predict, show, train
+from elman.cli import bench, cache, cells, export, generate, importing, inspect, maps, plot, predict, show, train, verify
 from elman.errors import ElmanError
 from elman.viz import plain
 
@@ -23,9 +23,14 @@ app = typer.Typer(
 app.command()(predict.predict)
 app.command()(inspect.inspect)
 app.command()(train.train)
+app.command()(plot.plot)
 app.command()(generate.generate)
 app.command()(show.show)
 app.command()(cells.cells)
+app.command("import")(importing.import_)
+app.command()(export.export)
+app.command()(maps.maps)
+app.command()(verify.verify)
 app.command()(bench.bench)
 app.command()(cache.cache)
 

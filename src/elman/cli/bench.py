@@ -82,7 +82,8 @@ def _run(
     counts = rates.counts(threads)
     measures = run.Bench(peers.installed(), rates.Gauge(machine), counts)
     levels = rates.levels(rates.caches(), counts[-1])
-    facts = report.Facts(machine, levels, measures.levels(levels), measures.peers, counts, seconds, report.load())
+    speeds, spread = measures.levels(levels)
+    facts = report.Facts(machine, levels, speeds, measures.peers, counts, seconds, report.load(), spread)
     table, found, stopped = report.Table(console, measures.peers), report.Found(), False
     if not as_json:
         report.head(console, facts)
@@ -108,6 +109,7 @@ def _run(
     else:
         report.tell_processes(console, found)
         report.tell_checks(console, found)
+        report.tell_busy(console, facts, found.results)
     if stopped:
         raise typer.Exit(130)  # what a shell expects of a command that Ctrl-C has stopped
 

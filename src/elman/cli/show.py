@@ -42,8 +42,15 @@ def show(
         say(console, "  none: tokens are integers")
     else:
         say(console, f"  {net.vocabulary!r}\n  {symbols(net.vocabulary, console.width - 4)}")
-    say(console, f"\ntraining (gradients are cut after {net.bptt_truncate or 'no'} steps)")
+    say(console, f"\ntraining ({_cut(net.bptt_truncate)})")
     for name, fact in net.training.items():
         say(console, f"  {name.replace('_', ' ')}: {fact}")
     if not net.training:
         say(console, "  not trained")
+
+
+def _cut(truncate: int | tuple[int, int] | None) -> str:
+    """How far gradients flow, in words."""
+    if isinstance(truncate, tuple):
+        return f"the losses of every {truncate[0]} steps flow back through {truncate[1]}"
+    return f"gradients are cut after {truncate or 'no'} steps"

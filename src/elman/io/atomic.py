@@ -32,6 +32,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         os.chmod(temporary, _mode_of(target))
         os.replace(temporary, target)
         temporary = ""
+        _settle(target.parent)
     except ElmanError:  # of what was to be written
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -40,6 +41,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _settle(folder: Path) -> None:
+    """Wait until the names in a folder, such as a new one, are on the disk; where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -5,7 +5,7 @@ Opening one runs no code: the format holds numbers and text only, and the text i
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,37 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
 
     Raises `ModelFileError` for a file that is missing, truncated, of another format, or not written by elman.
     """
+    arrays, metadata = _opened(path, lambda held: KEY in held)
+    target = Path(path)
+    if KEY not in metadata:
+        raise ModelFileError(f"{target} is a safetensors file, but not a model of elman: its metadata has no {KEY!r} entry")
+    try:
+        facts = json.loads(metadata[KEY])
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{target}: its metadata cannot be read ({error})") from error
+    if not isinstance(facts, dict):
+        raise ModelFileError(f"{target}: its metadata is not an object")
+    return arrays, facts
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The arrays of any safetensors file. Raises `ModelFileError` as `read` does, but for a file that is not of elman."""
+    return _opened(path, lambda _: True)[0]
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
+    """Write arrays alone, atomically. Raises `ModelFileError` where the file cannot be written."""
+    from safetensors.numpy import save
+
+    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _opened(
+    path: str | os.PathLike[str], wanted: Callable[[Mapping[str, str]], bool]
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays of a file whose metadata is `wanted`, and the metadata."""
     from safetensors import SafetensorError, safe_open
 
     target = Path(path)
@@ -52,15 +83,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     try:
         with safe_open(str(target), framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()} if KEY in metadata else {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()} if wanted(metadata) else {}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{target} is truncated, damaged or no safetensors file ({error})") from error
-    if KEY not in metadata:
-        raise ModelFileError(f"{target} is a safetensors file, but not a model of elman: its metadata has no {KEY!r} entry")
-    try:
-        facts = json.loads(metadata[KEY])
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{target}: its metadata cannot be read ({error})") from error
-    if not isinstance(facts, dict):
-        raise ModelFileError(f"{target}: its metadata is not an object")
-    return arrays, facts

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from elman.graph import Graph
 from elman.passes.carry import with_learnt_reset, with_recurrent_dropout, with_reset, with_truncation
 from elman.passes.dead import without_dead
-from elman.passes.differentiate import Gradient, differentiate
+from elman.passes.differentiate import Gradient, differentiate, in_one_pass
+from elman.passes.expansions import with_expansions
 from elman.passes.keep import keep
 from elman.passes.merge import merge
 from elman.passes.reorder import reorder
@@ -39,7 +40,7 @@ def lower(
 ) -> Graph:
     """Rewrite the graph of a cell for what is asked: values to keep, carrying rules, a token input; then simplify.
 
-    `merging` is for targets that want few large products.
+    `merging` is for targets that want few large products; others hold numbers in registers.
     """
     asked = set(carry)
     graph = keep(graph, keeping)
@@ -49,7 +50,9 @@ def lower(
     for rewrite in SIMPLIFY:
         if merging or rewrite is not merge:
             graph = rewrite(graph)
+    if not merging:
+        graph = without_dead(with_expansions(graph))
     return without_dead(tokenise(graph)) if tokens else graph
 
 
-__all__ = ["CARRY", "SIMPLIFY", "Gradient", "Pass", "Plan", "differentiate", "lower", "schedule"]
+__all__ = ["CARRY", "SIMPLIFY", "Gradient", "Pass", "Plan", "differentiate", "in_one_pass", "lower", "schedule"]

@@ -55,6 +55,26 @@ def differentiate(graph: Graph) -> Gradient:
     return Gradient(forward, _without_unused_inputs(backward, used), tuple(kept))
 
 
+def in_one_pass(graph: Graph) -> Graph:
+    """A map and its backward direction as one graph, which keeps nothing from the one for the other.
+
+    Its results are those of both; the gradient for the output `y` is its input `d_output_y`. It takes a map, a graph without
+    states: only such can be differentiated step by step as it runs.
+    """
+    assert not graph.leaves("state"), "a map has no states"
+    derived = differentiate(graph)
+    builder = Builder(f"{graph.name}_with_gradient", notes=graph.notes)
+    for node in derived.forward.nodes:
+        builder.copy(node, node.inputs)
+    kept = {result.name: result.node for result in derived.forward.results if result.name in derived.kept}
+    new: dict[int, int] = {}
+    for index, node in enumerate(derived.backward.nodes):
+        is_kept = node.gate == "input" and node.name in kept
+        new[index] = kept[node.name] if is_kept else builder.copy(node, (new[i] for i in node.inputs))
+    results = [*graph.results, *(Result(r.name, r.role, new[r.node]) for r in derived.backward.results)]
+    return without_dead(builder.finish(results))
+
+
 def _leaf(graph: Graph, name: str) -> int | None:
     return (graph.leaves("input") | graph.leaves("token")).get(name)
 

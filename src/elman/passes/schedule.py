@@ -27,6 +27,9 @@ READ = {"prepare": "once", "before": "a chunk", "loop": "a step", "after": "a ch
 WIDTH, INSIDE, TOGETHER = 80, " " * 4, "\u00a0"
 """Of what is printed: columns, what stands before gates, and a blank at which no line ends."""
 
+LIGHT = ("add", "subtract", "multiply", "negate", "maximum", "minimum", "greater", "where", "detach")
+"""Gates of an instruction or two."""
+
 SUMMED = ("outer", "scatter")
 """Gates whose totals a target computes without the summands."""
 
@@ -58,9 +61,13 @@ def fused(graph: Graph, facts: Dependence, index: int) -> bool:
     return node.gate == "expand"
 
 
-def schedule(graph: Graph, itemsize: int = 4) -> "Plan":
-    """Give every gate its phase; `itemsize` is what the plan takes for the bytes of a number."""
+def schedule(graph: Graph, itemsize: int = 4, *, registers: bool = False) -> "Plan":
+    """Give every gate its phase; `itemsize` is what the plan takes for the bytes of a number.
+
+    `registers` says that the loop holds values in registers, so that memory costs it more than arithmetic.
+    """
     facts = dependence(graph)
+    light = _light(graph, facts) if registers else [False] * len(graph.nodes)
     phases = []
     for index, node in enumerate(graph.nodes):
         if node.gate in LEAVES or fused(graph, facts, index):
@@ -69,11 +76,22 @@ def schedule(graph: Graph, itemsize: int = 4) -> "Plan":
             phases.append("after")
         elif facts.shared[index]:
             phases.append("finish" if facts.totalled[index] else "prepare")
-        elif hoisted(facts, index):
+        elif hoisted(facts, index) and not light[index]:
             phases.append("before")
         else:
             phases.append("after" if sunk(facts, index) else "loop")
     return Plan(graph, tuple(phases), facts.shared, itemsize)
+
+
+def _light(graph: Graph, facts: Dependence) -> list[bool]:
+    """For every value that feeds the state whether the loop makes it of inputs sooner than it brings it there."""
+    light: list[bool] = []
+    for node in graph.nodes:
+        at_hand = node.gate in ("input", "constant") or (node.gate == "expand" and light[node.inputs[0]])
+        light.append(at_hand or (node.gate in LIGHT and all(light[i] or facts.shared[i] for i in node.inputs)))
+    for index in reversed(range(len(graph.nodes))):  # and nothing that is made before the loop may need it
+        light[index] &= facts.feeds[index] and all(light[i] or not hoisted(facts, i) for i in graph.uses[index])
+    return light
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From a plan to something that runs: each target is a table from gates to its own words and a walker that reads it."""
 
 import os
+import sys
 import warnings
 from functools import cache
 
@@ -21,8 +22,9 @@ def target(name: str) -> Target:
 
     Raises `SettingError` that lists the names, `MissingLibraryError` where "llvm" is asked for and cannot be had.
     """
-    if name == "auto":
-        name = os.environ.get(VARIABLE) or "auto"
+    origin, asked = "", os.environ.get(VARIABLE)
+    if name == "auto" and asked:
+        name, origin = asked, f"{VARIABLE}: "
     match name:
         case "numpy":
             return NumpyTarget()
@@ -31,7 +33,7 @@ def target(name: str) -> Target:
         case "llvm":
             found, why = _llvm()
             if found is None:
-                raise MissingLibraryError(f'target "llvm" cannot be had: {why}')
+                raise MissingLibraryError(f'{origin}target "llvm" cannot be had: {why}')
             return found()
         case "auto":
             found, why = _llvm()
@@ -39,7 +41,7 @@ def target(name: str) -> Target:
                 _tell(why)
                 return NumpyTarget()
             return found()
-    raise SettingError(f"target {name!r} is unknown; targets are {', '.join(TARGETS)}")
+    raise SettingError(f"{origin}target {name!r} is unknown; targets are {', '.join(TARGETS)}")
 
 
 def circumstances() -> tuple[str | None, str | None]:
@@ -60,7 +62,15 @@ def _llvm() -> tuple[type[Target] | None, str]:
 @cache
 def _tell(why: str) -> None:
     """Say once that programs are slower than they could be."""
-    warnings.warn(f"elman runs on NumPy alone, which is slower: {why}", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"elman runs on NumPy alone, which is slower: {why}", RuntimeWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How many frames above its own a function finds the caller of the library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 __all__ = ["TARGETS", "Executable", "Outcome", "Prepared", "Target", "circumstances", "target"]

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from elman.errors import MissingLibraryError
+
 VARIABLE = "ELMAN_MACHINE"
 """The machine that is compiled for, if the environment says so."""
 
@@ -16,10 +18,13 @@ forced_machine: ContextVar[str | None] = ContextVar("machine", default=None)
 def machine(name: str) -> Iterator[None]:
     """Compile for another machine inside a `with` block: "avx512", "avx2" or "neon", where this one can stand in for it.
 
-    Results have the same bits on all. Raises `SettingError` for a name that is unknown here.
+    Results have the same bits on all. Raises `SettingError` for a name that is unknown here, `MissingLibraryError` where
+    nothing can be compiled.
     """
-    from elman.targets.llvm.machine import known
-
+    try:
+        from elman.targets.llvm.machine import known
+    except (ImportError, OSError) as error:  # it may be there and not load
+        raise MissingLibraryError(f"machine({name!r}): nothing is compiled, llvmlite is missing ({error})") from error
     known(name)
     token = forced_machine.set(name)
     try:

@@ -24,11 +24,15 @@ class Prepared:
 
 @dataclass
 class Outcome:
-    """What a run gives: outputs `[T, B, ...]`, last states `[B, ...]`, sums over all steps and examples."""
+    """What a run gives: outputs `[T, B, ...]`, last states `[B, ...]`, sums over all steps and examples.
+
+    `totals`, of the target's own making, are what a run over the steps that follow can add to.
+    """
 
     outputs: dict[str, Array]
     states: dict[str, Array]
     sums: dict[str, Array]
+    totals: dict[int, Array] = field(default_factory=dict)
 
 
 class Executable(Protocol):
@@ -51,11 +55,15 @@ class Executable(Protocol):
         *,
         lengths: Array | None = None,
         backwards: bool = False,
+        inward: bool = False,
+        totals: Mapping[int, Array] | None = None,
     ) -> Outcome:
         """Run over inputs `[T, B, ...]` from states `[B, ...]`, from the last step to the first if `backwards`.
 
         With `lengths` `[B]` an example takes part in the steps before its length only: past it outputs are 0, sums get
-        nothing, and its state is the one at the length (or, `backwards`, first meets the last of its steps).
+        nothing, and its state is the one at the length (or, `backwards`, first meets the last of its steps). `inward` says
+        that other programs read the outputs: they lie as these read them, step by step; callers want example by example.
+        With `totals` sums go on from those of another run (which may change), as if the steps of both were one sequence.
         """
         ...
 

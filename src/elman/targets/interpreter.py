@@ -38,6 +38,19 @@ def computed(plan: Plan, parameters: Mapping[str, Array], dtype: Any) -> dict[in
     return values
 
 
+def finished(plan: Plan, shared: Mapping[int, Array], totals: Mapping[int, Array], dtype: Any) -> dict[str, Array]:
+    """The sums of a plan by name, from what is made of the parameters alone and the totals, both by node."""
+    graph, values = plan.graph, dict(shared) | dict(totals)
+    for index in plan.nodes("finish"):
+        node = graph.nodes[index]
+        for i in node.inputs:
+            if i not in values:  # an expansion of a total
+                inner = graph.nodes[i]
+                values[i] = np.asarray(GATES[inner.gate].forward(values[inner.inputs[0]], **inner.settings), dtype)
+        values[index] = np.asarray(GATES[node.gate].forward(*(values[i] for i in node.inputs), **node.settings), dtype)
+    return {name: values[index] for name, index in graph.named("sum").items()}
+
+
 @dataclass(frozen=True)
 class InterpreterTarget:
     """The interpreter as a target: slow, for tests."""
@@ -69,13 +82,16 @@ class Interpreter:
         *,
         lengths: Array | None = None,
         backwards: bool = False,
+        inward: bool = False,
+        totals: Mapping[int, Array] | None = None,
     ) -> Outcome:
         """One step of one example after another."""
         steps, batch = next(iter(inputs.values())).shape[:2]
         graph = self.graph
         shared = {graph.nodes[index].name: value for index, value in prepared.shared.items()}
         outputs, states = self._zeros(graph.named("output"), (steps, batch)), {n: s.copy() for n, s in states.items()}
-        sums = self._zeros(graph.named("sum"), ())
+        nodes, zeros = graph.named("sum"), self._zeros(graph.named("sum"), ())
+        sums = zeros if not totals else {name: totals[node].copy() for name, node in nodes.items()}
         for t in range(steps)[:: -1 if backwards else 1]:
             for b in (b for b in range(batch) if lengths is None or t < lengths[b]):
                 before = {n: s[b].copy() for n, s in states.items()}  # a value may be a state itself, which changes below
@@ -87,7 +103,7 @@ class Interpreter:
                     states[name][b] = values[node]
                 for name, node in graph.named("sum").items():
                     sums[name] += values[node]
-        return Outcome(outputs, states, sums)
+        return Outcome(outputs, states, sums, {node: sums[name] for name, node in nodes.items()})
 
     def _zeros(self, results: Mapping[str, int], axes: tuple[int, ...]) -> dict[str, Array]:
         return {name: np.zeros((*axes, *self.graph.nodes[index].shape), self.dtype) for name, index in results.items()}

@@ -79,6 +79,8 @@ class NumpyProgram:
         *,
         lengths: Array | None = None,
         backwards: bool = False,
+        inward: bool = False,
+        totals: Mapping[int, Array] | None = None,
     ) -> Outcome:
         """Run chunk after chunk of time."""
         steps, batch = next(iter(inputs.values())).shape[:2]
@@ -86,20 +88,20 @@ class NumpyProgram:
         carried = Carried({name: states[name] for name in self.graph.leaves("state")}, rows.order)
         parts = rows.parts(CHUNK * 256 // max(self._width, 256))
         outputs: dict[str, Array] = {}
-        totals: dict[int, Array] = {}
+        summed: dict[int, Array] = dict(totals or {})
         with _quiet():
             for part in reversed(parts) if backwards else parts:
                 chunk = rows.chunk(part)
                 values = self._chunk(prepared, inputs, chunk, carried, backwards)
                 self._collect(outputs, values, rows, chunk)
                 for index in self._totals:
-                    totals[index] = totals[index] + values[index] if index in totals else values[index]
-            sums = self._finish(prepared, totals)
+                    summed[index] = summed[index] + values[index] if index in summed else values[index]
+            sums = self._finish(prepared, summed)
         for name, index in self.graph.named("output").items():
             if name not in outputs:  # no step at all
                 outputs[name] = rows.room(self.graph.nodes[index].shape, self.dtype)
         last = {name: np.array(state) for name, state in carried.last().items()}  # it may be an input's, seen on its way
-        return Outcome(outputs, last, sums)
+        return Outcome(outputs, last, sums, summed)
 
     def _chunk(
         self, prepared: Prepared, inputs: Mapping[str, Array], chunk: Chunk, carried: Carried, backwards: bool

@@ -69,8 +69,8 @@ class PackedRows(Rows):
 
     def __init__(self, steps: int, lengths: Array) -> None:
         super().__init__(steps, len(lengths))
-        self.order = np.argsort(-lengths, kind="stable")
-        ended = np.searchsorted(np.sort(lengths), np.arange(lengths.max(initial=0)), side="right")
+        self.order = np.argsort(-lengths, kind="stable")  # also of those that go on beyond the steps
+        ended = np.searchsorted(np.sort(lengths), np.arange(min(steps, lengths.max(initial=0))), side="right")
         self.running = len(lengths) - ended
 
     def room(self, shape: Shape, dtype: Any) -> Array:

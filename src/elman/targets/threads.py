@@ -7,6 +7,7 @@ bit.
 import ctypes
 import os
 from contextlib import suppress
+from numbers import Integral
 
 from elman.errors import SettingError
 
@@ -29,11 +30,11 @@ class Threads:
 
     def ask(self, count: int | None) -> None:
         """Use up to so many threads; None for the machine's cores. Raises `SettingError` for a number below 1."""
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, Integral) or count < 1):
             raise SettingError(
                 f"threads({count!r}): a number of threads, 1 or more, is wanted, or None for the machine's cores"
             )
-        self._asked = count
+        self._asked = None if count is None else int(count)
 
     def useful(self, work: float, enough: float) -> int:
         """How many threads some work is worth, if each should have enough of it; all that were asked for, if they were."""

@@ -2,7 +2,8 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,55 +14,82 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from elman.model import Model
-from elman.train import Progress
+from elman.trainer import Progress
 from elman.viz import plain
 
 RECENT = 50
 """Updates over which the loss that is shown is about the mean."""
 
+EVERY = 0.1
+"""Seconds between two looks of the bar: told after every update, it would take as long as a small model's."""
+
+LONGEST = "1.234 bits/char  norm 1.23e-05  123,456 symbols/s  0:00:00 left"
+
 
 def follow(
     console: Console,
     model: Model,
-    updates: Iterator[Progress],
+    updates: Iterable[Progress],
     steps: int,
     unit: str,
     per_symbol: float,
     sample_every: int,
-) -> int:
+) -> tuple[int, int]:
     """Follow updates with a live bar (lines where it is no terminal) to their end, or until a stop is asked for.
 
-    `unit` is what a loss is told in, of which a symbol has `per_symbol`. Returns how many updates were done.
+    `unit` is what a loss is told in, of which a symbol has `per_symbol`. Returns the step of the last
+    update, and the signal that asked for a stop, or 0.
     """
-    done, mean = 0, 0.0
-    bar = Bar(BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"), console=console)
+    mean, seen, shown, done = 0.0, 0, -EVERY, 0
+    began: Progress | None = None
+    bar = Bar(
+        BarColumn(bar_width=_room(console, steps)), MofNCompleteColumn(), TextColumn("{task.description}"), console=console
+    )
     with _stopping() as stopped, bar if console.is_terminal else contextlib.nullcontext():
         task = bar.add_task("", total=steps)
         for now in updates:
-            done = now.step
-            mean += (now.bits / per_symbol - mean) * max(1 / done, 1 / RECENT)
-            left = timedelta(seconds=round((steps - done) * now.seconds / done))
-            text = f"{mean:.3f} {unit}  {now.symbols / max(now.seconds, 1e-9):,.0f} symbols/s  {left} left"
-            bar.update(task, completed=done, description=text)
-            if not console.is_terminal and (done % 100 == 0 or done in (1, steps)):
-                console.print(f"{done:>6}/{steps} {text}")
-            if sample_every and done % sample_every == 0 and done < steps:
-                console.print(Text(_sample(model, done), style="dim"), overflow="ellipsis", no_wrap=True, soft_wrap=False)
+            seen, done = seen + 1, now.step
+            mean += (now.bits / per_symbol - mean) * max(1 / seen, 1 / RECENT)
+            last = now.step == steps or bool(stopped())
+            if console.is_terminal and (last or now.seconds - shown >= EVERY):
+                bar.update(task, completed=now.step, description=_told(now, began, mean, unit, steps))
+                shown = now.seconds
+            elif not console.is_terminal and (last or now.step % 100 == 0 or seen == 1):
+                console.print(f"{now.step:>6}/{steps} {_told(now, began, mean, unit, steps)}")
+            began = began or now
+            if sample_every and now.step % sample_every == 0 and now.step < steps:
+                line = Text(_sample(model, now.step), style="dim")
+                console.print(line, overflow="ellipsis", no_wrap=True, soft_wrap=False)
             if stopped():
                 break
-    return done
+    return done, stopped()
+
+
+def _told(now: Progress, began: Progress | None, mean: float, unit: str, steps: int) -> str:
+    """The loss, the norm of the gradients, the speed since `began`, and the time that is left at that speed."""
+    first = began or replace(now, step=0, symbols=0, seconds=0.0)
+    seconds = max(now.seconds - first.seconds, 1e-9)
+    left = timedelta(seconds=round((steps - now.step) * seconds / max(now.step - first.step, 1)))
+    norm = f"{now.norm:#.3g}".rstrip(".")
+    speed = f"{(now.symbols - first.symbols) / seconds:,.0f} symbols/s"
+    return f"{mean:.3f} {unit}  norm {norm}  {speed}  {left} left"
+
+
+def _room(console: Console, steps: int) -> int:
+    """Columns for the bar itself: what the longest text beside it leaves."""
+    return min(12, max(3, console.width - 2 * len(str(steps)) - len(LONGEST) - 3))
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, a polite end (SIGTERM) or a closed terminal asks to stop; asked again, it stops where it is."""
-    asked = False
+def _stopping() -> Iterator[Callable[[], int]]:
+    """Which of Ctrl-C, a polite end (SIGTERM) and a closed terminal asks to stop; asked again, it stops where it is."""
+    asked = 0
 
-    def stop(*_: Any) -> None:
+    def stop(number: int, *_: Any) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt
-        asked = True
+        asked = number
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}

@@ -27,12 +27,12 @@ import numpy as np
 from llvmlite import ir
 
 from elman.gates import Array
+from elman.rooms import LINE, aligned
 from elman.targets.llvm import engine
 from elman.targets.llvm.frame import POINTER
 from elman.targets.llvm.machine import Machine
 from elman.targets.llvm.meeting import THROUGH
-from elman.targets.llvm.memory import address, aligned
-from elman.targets.llvm.places import LINE
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.vectors import INDEX, Value
 from elman.targets.llvm.waiting import until

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from elman.rooms import LINE
 from elman.targets.llvm.groups import Group
-from elman.targets.llvm.places import LINE
 from elman.targets.llvm.vectors import INDEX, Value, Vectors
 
 POINTER = ir.PointerType()
@@ -18,14 +18,15 @@ POINTER = ir.PointerType()
 class Shaping:
     """What a kernel is made for: vectors of `lanes` lanes, so many registers for them.
 
-    The loop runs for one example at a time (`single`), or for any number. The lanes of every value are shared by so many
-    threads (`parts`).
+    The loop runs for one example at a time (`single`), or for any number. So many threads (`parts`) share the lanes of every
+    value, or with `apart` the examples, where they must meet nevertheless: for totals.
     """
 
     lanes: int
     registers: int
     single: bool = False
     parts: int = 1
+    apart: bool = False
 
 
 @dataclass
@@ -47,11 +48,20 @@ class Frame:
     """A function and its builder."""
 
     def __init__(self, name: str, dtype: str, shaping: Shaping, arguments: Sequence[Value]) -> None:
-        self.dtype, self.shaping = dtype, shaping
-        self.module = ir.Module(name)
-        self.module.triple = llvm.get_process_triple()
-        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), arguments), "run")
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        module = ir.Module(name)
+        module.triple = llvm.get_process_triple()
+        self._open(ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "run"), dtype, shaping)
+
+    @classmethod
+    def within(cls, other: "Frame", function: ir.Function) -> "Frame":
+        """The frame of another function of the same module."""
+        frame = Frame.__new__(Frame)
+        frame._open(function, other.dtype, other.shaping)
+        return frame
+
+    def _open(self, function: ir.Function, dtype: str, shaping: Shaping) -> None:
+        self.function, self.module, self.dtype, self.shaping = function, function.module, dtype, shaping
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self._vectors: dict[int, Vectors] = {}
 
     def index(self, number: int) -> Value:

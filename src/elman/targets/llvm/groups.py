@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from elman.gates import GATES
-from elman.graph import Graph
 from elman.nodes import LEAVES
 from elman.passes import Plan
+from elman.passes.schedule import SUMMED
 from elman.shapes import Shape
 
 VIEWS = ("slice", "expand")
@@ -26,13 +26,14 @@ LANEWISE = ("product", "outer", "lookup", "one_hot")
 class Group:
     """Gates that are computed together: of one shape and lane by lane, or one gate that reads its operands `whole`.
 
-    A `copy` computes nothing: it brings a value that stands in memory to another place.
+    A `copy` computes nothing: it brings a value that stands in memory to another place. A `total` sums over all rows.
     """
 
     nodes: tuple[int, ...]
     shape: Shape
     whole: bool = False
     copy: bool = False
+    total: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,29 @@ class Grouping:
         stage: dict[int, int] = {}
         for index in inside:
             stage[index] = max((stage[i] + apart for i, apart in self.needs(index) if i in stage), default=0)
+            if self.graph.nodes[index].gate == "total":
+                stage[index] = len(self.graph.nodes)  # behind all others: nothing reads it
+        for index in inside:
+            if self.graph.nodes[index].gate == "one_hot":  # made where it is wanted, it need not be held
+                stage[index] = min((stage[i] for i in self.graph.uses[index] if i in stage), default=stage[index])
         together: dict[tuple[int, object], list[int]] = {}
         for index in inside:
             key: object = self.graph.nodes[index].shape if self.is_lanewise(index) else index
             together.setdefault((stage[index], key), []).append(index)
         ordered = sorted(together.items(), key=lambda item: (item[0][0], item[1][0]))
-        return [
-            Group(tuple(nodes), self.graph.nodes[nodes[0]].shape, not self.is_lanewise(nodes[0])) for _, nodes in ordered
-        ]
+        return [self._group(tuple(nodes)) for _, nodes in ordered]
+
+    def _group(self, nodes: tuple[int, ...]) -> Group:
+        first = self.graph.nodes[nodes[0]]
+        if first.gate == "total":
+            return Group(nodes, first.shape, total=True)
+        return Group(nodes, first.shape, not self.is_lanewise(nodes[0]))
 
     def needs(self, index: int) -> Iterable[tuple[int, bool]]:
         """The values that a gate needs, and for each whether it must stand in memory first."""
+        if self.graph.nodes[index].gate == "total":
+            yield from ((self.source(i).node, True) for i in summed(self.plan, index)[1])
+            return
         for i in self.graph.nodes[index].inputs:
             yield from self._reads(index, i)
 
@@ -122,10 +135,11 @@ class Grouping:
             for source, apart in self.needs(index):
                 if apart or home.get(source) != where:
                     found.add(source)
-        return frozenset(i for i in found if i in home)
+        return frozenset(i for i in found if i in home and self.graph.nodes[i].gate != "total")
 
 
-def operand_of_product(graph: Graph, index: int) -> tuple[int, int]:
-    """Matrix and vector of a product."""
-    matrix, vector = graph.nodes[index].inputs
-    return matrix, vector
+def summed(plan: Plan, index: int) -> tuple[str, tuple[int, ...]]:
+    """What a total sums: the gate that is never made by itself and its operands, or a value as it stands."""
+    [inner] = plan.graph.nodes[index].inputs
+    node = plan.graph.nodes[inner]
+    return (node.gate, node.inputs) if node.gate in SUMMED and not plan.phases[inner] else ("", (inner,))

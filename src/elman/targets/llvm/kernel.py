@@ -6,8 +6,7 @@ The table holds integers and addresses in the order of `Table`. Chunk by chunk o
 state (all rows of the chunk), goes step by step through the loop, and computes what feeds no state. A row is one step of one
 example; two small arrays say which. An example joins when its first step comes and retires after its last.
 
-Where threads share the lanes (`Shaping.parts`), each runs the kernel with the same workspace and its own `part`: it computes
-its tiles of every group, and meets the others before it reads what they have computed.
+Threads that share lanes (`Shaping.parts`) run the kernel on one workspace, each its own `part` of the tiles, and meet.
 """
 
 from functools import partial
@@ -16,130 +15,59 @@ from typing import Any
 from llvmlite import ir
 
 from elman.passes import Plan
-from elman.shapes import Shape
+from elman.targets.llvm.arrays import Arrays
 from elman.targets.llvm.blocks import FAR, Blocks, heights
-from elman.targets.llvm.frame import POINTER, Frame, Shaping
-from elman.targets.llvm.groups import Group, Grouping
+from elman.targets.llvm.frame import POINTER, Shaping
+from elman.targets.llvm.groups import Group
 from elman.targets.llvm.meeting import Meeting
 from elman.targets.llvm.mode import Mode
-from elman.targets.llvm.places import LINE, Place, Places, elements
-from elman.targets.llvm.recipe import Walk
+from elman.targets.llvm.places import Place, lines_of
 from elman.targets.llvm.row import Row
-from elman.targets.llvm.table import FIELDS, NUMBERS, Table
 from elman.targets.llvm.tiles import Tile
+from elman.targets.llvm.totals import Total
 from elman.targets.llvm.vectors import FLOATS, INDEX, Value
 from elman.targets.llvm.whole import Whole
 
 
-class Kernel(Frame):
+class Kernel(Arrays):
     """Builds the IR of a plan; `str(kernel.module)` is its text."""
 
     def __init__(self, plan: Plan, dtype: str, shaping: Shaping) -> None:
-        super().__init__(f"elman_{plan.graph.name}", dtype, shaping, [POINTER, POINTER, INDEX, INDEX, INDEX])
-        self.plan, self.graph = plan, plan.graph
-        self.grouping = Grouping(plan)
-        self.places = Places(self.grouping)
-        self.table = Table(self.grouping, self.places)
+        super().__init__(plan, dtype, shaping)
         self._build()
-
-    # --- memory -------------------------------------------------------------------------------------------------------
-
-    def pointer(self, place: Place, row: Row, shape: Shape) -> Value:
-        """The address of the row of a value."""
-        b, element = self.b, FLOATS[self.dtype][0]
-        if place.kind == "shared":
-            return self._fields["base", place]
-        if place.kind in ("input", "output"):
-            offset = b.add(
-                b.mul(row.step, self._fields["by step", place]), b.mul(row.example, self._fields["by example", place])
-            )
-            return b.gep(self._fields["base", place], [offset], source_etype=element)
-        where = row.in_chunk if place.kind == "chunk" else row.in_batch
-        base = b.load(self._turning[place], typ=POINTER) if place in self._turning else self._bases[place]
-        return b.gep(base, [b.mul(where, self.index(elements(shape, True)))], source_etype=element)
-
-    def token(self, place: Place, row: Row) -> Value:
-        """The token of a row."""
-        b = self.b
-        offset = b.add(
-            b.mul(row.step, self._fields["by step", place]), b.mul(row.example, self._fields["by example", place])
-        )
-        return b.load(b.gep(self._fields["base", place], [offset], source_etype=INDEX), typ=INDEX)
-
-    def packed(self, walk: Walk) -> Value:
-        """The address of the packed matrices of a walk."""
-        return self._fields["pack", walk]
-
-    def turned(self, matrix: int) -> Value:
-        """The address of a matrix that is packed column by column."""
-        return self._fields["turned", matrix]
 
     # --- the function -------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         b = self.b
-        table, self._workspace, self._first, self._last, self._part = self.function.args
         mode = Mode(self)
-        self._read_table(table)
+        self._read_table()
         parts = self.shaping.parts
         self._meeting = Meeting(self, parts, self._fields["field", "counter"]) if parts > 1 else None
         self._lay_out()
+        self._find_own()
         weights = sum(self.plan.multiplications(phase) for phase in ("before", "loop", "after")) * FLOATS[self.dtype][1] // 8
         self._is_far = weights > FAR * parts
         self._is_back = b.trunc(self._fields["field", "turn"], ir.IntType(1))
         self._ran = b.alloca(INDEX)
         b.store(self.index(0), self._ran)
-        steps = self._fields["field", "steps"]
-        with self.loop(self.index(0), steps) as over:
+        with self.loop(self.index(0), steps := self._fields["field", "steps"]) as over:
             over.following = self._chunk(over.index, steps)
         mode.restore()
         b.ret_void()
 
-    def _read_table(self, table: Value) -> None:
-        self._fields: dict[tuple[str, Any], Value] = {}
-        for position, name in enumerate(self.table.names):
-            address = self.b.gep(table, [self.index(position)], source_etype=INDEX)
-            is_number = name[0] in ("by step", "by example") or name in [("field", n) for n in FIELDS[:NUMBERS]]
-            self._fields[name] = self.b.load(address, typ=INDEX if is_number else POINTER)
+    def _find_own(self) -> None:
+        """The examples that this thread has to itself, where threads have such."""
+        cuts, element = self._fields["field", "cuts"], self.b.add(self._part, self.index(1))
+        ends = (self.b.gep(cuts, [at], source_etype=INDEX) for at in (self._part, element))
+        self._own = [self.b.load(end, typ=INDEX) for end in ends] if self.shaping.apart else None
 
-    def _lay_out(self) -> None:
-        """Find the arrays of the workspace, one after another, each from a new line of the cache."""
-        b, size = self.b, FLOATS[self.dtype][1] // 8
-        batch = b.sub(self._last, self._first)
-        rows = self._fields["field", "room"]
-        at = self._workspace
-        self._bases: dict[Place, Value] = {}
-
-        def take(bytes_each: int, count: Value) -> Value:
-            nonlocal at
-            here, length = at, b.mul(count, self.index(bytes_each))
-            padded = b.and_(b.add(length, self.index(LINE - 1)), self.index(-LINE))
-            at = b.gep(at, [padded], source_etype=ir.IntType(8))
-            return here
-
-        self._row_steps, self._row_examples = take(8, rows), take(8, rows)
-        for place, row, by_step in self.places.segments():
-            self._bases[place] = take(row * size, rows if by_step else batch)
-        self._turning = {place: b.alloca(POINTER) for place in self._bases if place.kind in ("now", "next")}
-        for place, slot in self._turning.items():
-            b.store(self._bases[place], slot)
-
-    def _step(self, k: Value) -> Value:
-        """The step of a round: counted from the start, or from the end."""
-        last = self.b.sub(self._fields["field", "steps"], self.index(1))
-        return self.b.select(self.b.trunc(self._fields["field", "backwards"], ir.IntType(1)), self.b.sub(last, k), k)
-
-    def _running(self, step: Value) -> Value:
-        """How many of this call's examples run at a step."""
-        b = self.b
-        array = b.gep(self._fields["field", "running"], [step], source_etype=INDEX)
-        mine = b.sub(self.smaller(b.load(array, typ=INDEX), self._last), self._first)
-        return b.select(b.icmp_signed("<", mine, self.index(0)), self.index(0), mine)
-
-    def _example(self, row: Value) -> Value:
-        """The caller's number of an example."""
-        address = self.b.gep(self._fields["field", "order"], [self.b.add(self._first, row)], source_etype=INDEX)
-        return self.b.load(address, typ=INDEX)
+    def own(self, begin: Value, stop: Value) -> tuple[Value, Value]:
+        """Which of some examples a thread has to itself."""
+        if self._own is None:
+            return begin, stop
+        first, behind = self._own
+        return self.b.select(self.b.icmp_signed("<", begin, first), first, begin), self.smaller(stop, behind)
 
     def _chunk(self, start: Value, steps: Value) -> Value:
         """The steps from `start` on that there is room for; returns the first that is left."""
@@ -148,8 +76,15 @@ class Kernel(Frame):
         self._phase("before", phases["before"], rows)
         if self.plan.recurrent:
             self._loop_over_steps(phases["loop"], start, stop)
-        self._phase("after", phases["after"], rows)
+            self._come_together()
+        self._phase("after", [group for group in phases["after"] if not group.total], rows)
+        self._phase("after", [group for group in phases["after"] if group.total], rows)
         return stop
+
+    def _come_together(self) -> None:
+        """Where each thread has examples of its own, meet before rows of others are read, or written over."""
+        if self._meeting and self.shaping.apart:
+            self._meeting.meet()
 
     def _list_rows(self, start: Value, steps: Value) -> tuple[Value, Value]:
         """Write down step and example of every row of a chunk; returns where it stops, and how many rows there are."""
@@ -180,6 +115,7 @@ class Kernel(Frame):
 
         for group in groups:
             self._group(group, phase, rows, row)
+        self._come_together()
 
     def _loop_over_steps(self, groups: list[Group], start: Value, stop: Value) -> None:
         b = self.b
@@ -206,7 +142,7 @@ class Kernel(Frame):
 
     def _join(self, count: Value) -> None:
         """Bring the states of the examples that run for the first time. All who share the work write the same there."""
-        with self.loop(self.b.load(self._ran, typ=INDEX), count) as over:
+        with self.loop(*self.own(self.b.load(self._ran, typ=INDEX), count)) as over:
             for name in self.graph.leaves("state"):
                 self._copy_state(Place("first", name), Place("now", name), over.index)
         self.b.store(count, self._ran)
@@ -218,48 +154,31 @@ class Kernel(Frame):
         is_last = b.icmp_signed(">=", following, self._fields["field", "steps"])
         inside = b.select(is_last, k, following)
         left = b.select(is_last, self.index(0), self._running(self._step(inside)))
-        with self.loop(b.add(left, self._part), count, self.shaping.parts) as over:
+        mine = (b.add(left, self._part), count, self.shaping.parts) if self._own is None else (*self.own(left, count), 1)
+        with self.loop(*mine) as over:
             for name in self.graph.leaves("state"):
                 self._copy_state(Place("next", name), Place("last", name), over.index)
-
-    def _copy_state(self, source: Place, target: Place, row: Value) -> None:
-        """Copy one example's state between the caller's array and the workspace."""
-        b, element = self.b, FLOATS[self.dtype][0]
-        shape = self.graph.nodes[self.graph.leaves("state")[str(source.which)]].shape
-        lines, width = (int(shape[0]) if len(shape) > 1 else 1), int(shape[-1]) if shape else 1
-        example, size = self._example(row), self.index(elements(shape, False))
-
-        def at(place: Place) -> Value:
-            if place.kind in ("first", "last"):
-                return b.gep(self._fields["base", place], [b.mul(example, size)], source_etype=element)
-            base = b.load(self._turning[place], typ=POINTER)
-            return b.gep(base, [b.mul(row, self.index(elements(shape, True)))], source_etype=element)
-
-        here, there = at(source), at(target)
-        pad = elements(shape, True) // lines
-        strides = [width if place.kind in ("first", "last") else pad for place in (source, target)]
-        with self.loop(self.index(0), self.index(lines)) as over:
-            ends = [
-                b.gep(pointer, [b.mul(over.index, self.index(stride))], source_etype=element)
-                for pointer, stride in zip((here, there), strides, strict=True)
-            ]
-            self.copy_bytes(ends[0], ends[1], width * FLOATS[self.dtype][1] // 8)
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
     def _group(self, group: Group, phase: str, rows: Value, row: Any) -> None:
         """A group over some rows; who shares the work meets the others after it."""
-        if group.whole:
-            with self.loop(*self._share(rows)) as over:
+        if group.total:
+            Total(self, group, rows, row).run()
+        elif group.whole:
+            with self.loop(*self._rows(phase, rows)) as over:
                 Whole(self, group, phase, row(over.index)).run()
         else:
-            lines = int(group.shape[0]) if len(group.shape) > 1 else 1
-            with self.loop(self.index(0), self.index(lines)) as over:
+            with self.loop(self.index(0), self.index(lines_of(group.shape))) as over:
                 self._line(group, phase, rows, row, over.index)
-        if self._meeting:
+        if self._meeting and not self.shaping.apart:
             self._meeting.meet()
 
-    def _share(self, count: Value) -> tuple[Value, Value]:
+    def _rows(self, phase: str, count: Value) -> tuple[Value, Value]:
+        """The rows of a phase that a thread does: of a step its own examples, of a chunk a part of the rows."""
+        return self.own(self.index(0), count) if phase == "loop" and self.shaping.apart else self.share(count)
+
+    def share(self, count: Value) -> tuple[Value, Value]:
         """Where the part of `count` things that this thread does begins and ends."""
         b, parts = self.b, self.shaping.parts
         if parts == 1:
@@ -269,8 +188,9 @@ class Kernel(Frame):
 
     def _line(self, group: Group, phase: str, rows: Value, row: Any, line: Value) -> None:
         """A vector, or a row of a matrix. Threads share its lanes or, where these are too few for all, the examples."""
-        blocks = Blocks.of(self.grouping, group, self.vectors(group).width, self.shaping.parts)
-        done, stop = (self.index(0), rows) if blocks.parts > 1 else self._share(rows)
+        parts = 1 if self.shaping.apart else self.shaping.parts
+        blocks = Blocks.of(self.grouping, group, self.vectors(group).width, parts)
+        done, stop = (self.index(0), rows) if blocks.parts > 1 else self._rows(phase, rows)
         for tall, least in heights(blocks.sums, self.shaping, phase == "loop"):
             left = self.b.sub(stop, done)
             tiles = self.b.sdiv(self.b.add(left, self.index(tall - least)), self.index(tall))
@@ -295,7 +215,7 @@ class Kernel(Frame):
         """Tiles of so many vectors of lanes: outside of the rows, so that their weights stay near."""
         b = self.b
         full, total = blocks.whole // wide, -(-blocks.count // wide)
-        first, behind = self._share(self.index(total)) if blocks.parts > 1 else (self.index(0), self.index(total))
+        first, behind = self.share(self.index(total)) if blocks.parts > 1 else (self.index(0), self.index(total))
         if full:
             start = b.mul(first, self.index(wide))
             stop = b.mul(self.smaller(behind, self.index(full)), self.index(wide))

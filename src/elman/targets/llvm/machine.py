@@ -11,7 +11,7 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from elman.errors import SettingError
-from elman.targets.forced import wanted_machine
+from elman.targets.forced import VARIABLE, forced_machine, wanted_machine
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,13 @@ def machines() -> dict[str, Machine]:
 def current() -> Machine | None:
     """The machine to compile for now; None where there is none. Raises `SettingError` for a name that is unknown here."""
     name, found = wanted_machine(), machines()
-    return known(name) if name and found else next(iter(found.values()), None)
+    origin = "" if forced_machine.get() else f"{VARIABLE}: "
+    return known(name, origin) if name and found else next(iter(found.values()), None)
 
 
-def known(name: str) -> Machine:
-    """A machine by name. Raises `SettingError` for one that this machine cannot stand in for."""
+def known(name: str, origin: str = "") -> Machine:
+    """A machine by name. Raises `SettingError` for one that this machine cannot stand in for, and says who asked for it."""
     found = machines()
     if name not in found:
-        raise SettingError(f"machine {name!r} is unknown here; it is one of {', '.join(found) or 'none'}")
+        raise SettingError(f"{origin}machine {name!r} is unknown here; it is one of {', '.join(found) or 'none'}")
     return found[name]

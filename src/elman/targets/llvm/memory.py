@@ -1,23 +1,14 @@
 """Memory that begins with a line of the cache, where it stands, and workspaces that calls borrow."""
 
 import ctypes
-from typing import Any
 
 import numpy as np
 
 from elman.gates import Array
-from elman.targets.llvm.places import LINE
+from elman.rooms import aligned
 
 LARGEST = 1 << 26
 """Bytes of the largest workspace that is kept for the next call."""
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array that begins with a line of the cache."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def address(array: Array) -> int:

@@ -6,6 +6,7 @@
     now, next       states, a row for every example; they change places after every step
     passing         a row for every example: what passes from group to group within a step
     shared          parameters, and what was made of them alone
+    sum             totals over all rows
 
 Rows of the workspace are padded to whole vectors, so that nothing in it needs a mask.
 """
@@ -19,9 +20,6 @@ from elman.targets.llvm.groups import Group, Grouping
 
 PAD = 16
 """Elements to which a row is padded: the widest vector of the narrowest type."""
-
-LINE = 64
-"""Bytes of a line of the cache, to which every array of the workspace is aligned."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,11 @@ class Place:
         return self.kind in ("input", "output", "shared")
 
 
+def lines_of(shape: Shape) -> int:
+    """Rows of a value: of a matrix; a vector or number has one."""
+    return int(shape[0]) if len(shape) > 1 else 1
+
+
 def columns(shape: Shape, padded: bool) -> int:
     """Elements from one row of a value to the next; a vector or number has one row."""
     width = int(shape[-1]) if shape else 1
@@ -45,7 +48,7 @@ def columns(shape: Shape, padded: bool) -> int:
 
 def elements(shape: Shape, padded: bool) -> int:
     """Elements of a value in memory."""
-    return columns(shape, padded) * (int(shape[0]) if len(shape) > 1 else 1)
+    return columns(shape, padded) * lines_of(shape)
 
 
 class Places:
@@ -77,11 +80,26 @@ class Places:
     def _copies(self) -> dict[str, list[int]]:
         """Results, and states that are read behind the loop, that no group computes where they are wanted."""
         states = [index for index in self.states.values() if self.home_phase.get(index) != "loop"]
-        found = {"before": [], "loop": [*dict.fromkeys(states)], "after": []}
+        found = {"before": list(self._brought_together), "loop": [*dict.fromkeys(states)], "after": []}
         for index in dict.fromkeys((*self.outputs.values(), *self.plan.kept_states)):
             if index not in self.home_phase and index not in found[self._phase_of_copy(index)]:
                 found[self._phase_of_copy(index)].append(index)
         return found
+
+    @cached_property
+    def _summed(self) -> frozenset[int]:
+        """Values whose rows totals read."""
+        groups = (group for group in self.grouping.groups("after") if group.total)
+        return frozenset(i for group in groups for index in group.nodes for i, _ in self.grouping.needs(index))
+
+    @cached_property
+    def _brought_together(self) -> tuple[int, ...]:
+        """Inputs whose rows totals read: these want to stand one behind another."""
+        return tuple(sorted(i for i in self._summed if self.graph.nodes[i].gate == "input"))
+
+    def summed_at(self, index: int) -> Place:
+        """Where a total reads the rows of a value."""
+        return Place("chunk", index)
 
     def _phase_of_copy(self, index: int) -> str:
         """When a value that is no gate's can be copied: as soon as what it is read from is there."""
@@ -132,7 +150,9 @@ class Places:
         for index, phase in self.home_phase.items():
             if index not in self.grouping.stored:
                 continue
-            if index in outputs and (index in self._crossing or phase != "loop"):
+            if index in self._summed:
+                homes[index] = Place("chunk", index)
+            elif index in outputs and (index in self._crossing or phase != "loop"):
                 homes[index] = Place("output", outputs[index])
             elif index in self._crossing or phase != "loop":
                 homes[index] = Place("chunk", index)
@@ -150,6 +170,8 @@ class Places:
             places += [Place("output", name) for name, node in self.outputs.items() if node == index]
         if is_home and index in self._homes and self._homes[index] not in places:
             places.append(self._homes[index])
+        if phase == "before" and index in self._brought_together:
+            places.append(Place("chunk", index))
         if phase == "loop" and index in self.plan.kept_states:
             places.append(Place("chunk", index))
         return places

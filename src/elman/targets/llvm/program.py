@@ -15,18 +15,19 @@ import numpy as np
 
 from elman.gates import Array
 from elman.passes import Plan
+from elman.rooms import LINE, aligned, rooms
 from elman.targets.interface import Outcome, Prepared
-from elman.targets.interpreter import computed
-from elman.targets.llvm import engine
+from elman.targets.interpreter import computed, finished
+from elman.targets.llvm import engine, stretches
 from elman.targets.llvm.frame import Shaping
-from elman.targets.llvm.groups import Grouping
+from elman.targets.llvm.groups import Grouping, summed
 from elman.targets.llvm.kernel import Kernel
 from elman.targets.llvm.lane import WIDE, Lane, WideLane
 from elman.targets.llvm.machine import Machine, current
-from elman.targets.llvm.memory import address, aligned
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import by_length, dense
 from elman.targets.llvm.pace import Pace
-from elman.targets.llvm.places import LINE, PAD, Places, columns
+from elman.targets.llvm.places import PAD, Places, columns, lines_of
 from elman.targets.llvm.recipe import Walk
 from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.store import emitter, key_of
@@ -45,6 +46,12 @@ class Packed(Prepared):
     held: list[Array] = field(default_factory=list)
 
 
+def _clear_padding(output: Array, lengths: Array) -> None:
+    """Zeros past every length of an output `[T, B, ...]`."""
+    for example, length in enumerate(np.clip(lengths, 0, len(output)).tolist()):
+        output[length:, example] = 0
+
+
 def _words(addresses: Iterable[int]) -> bytes:
     found = list(addresses)
     return Struct(f"{len(found)}q").pack(*found)
@@ -61,7 +68,7 @@ class LlvmProgram:
         self.grouping = Grouping(plan)
         self.places = Places(self.grouping)
         self.table = Table(self.grouping, self.places)
-        self._lock, self._code = Lock(), dict[tuple[bool, int], engine.Code]()
+        self._lock, self._code = Lock(), dict[tuple[bool, int, bool], engine.Code]()
         self._inputs = dict.fromkeys(self.graph.leaves("input"), self.dtype)
         self._inputs |= {name: np.dtype(np.int64) for name in self.graph.leaves("token")}
         self.given = {
@@ -81,15 +88,15 @@ class LlvmProgram:
 
     # --- code ---------------------------------------------------------------------------------------------------------
 
-    def _shaping(self, single: bool = False, parts: int = 1) -> Shaping:
-        return Shaping(self.lanes, self.machine.registers, single, parts)
+    def _shaping(self, single: bool = False, parts: int = 1, apart: bool = False) -> Shaping:
+        return Shaping(self.lanes, self.machine.registers, single, parts, apart)
 
     def _text(self, shaping: Shaping) -> str:
         return str(Kernel(self.plan, self.dtype.name, shaping).module)
 
-    def code_for(self, batch: int, parts: int = 1) -> engine.Code:
-        """The code for one example, or for many, its lanes shared by so many threads; made when first asked for."""
-        which = batch == 1, parts
+    def code_for(self, batch: int, parts: int = 1, *, apart: bool = False) -> engine.Code:
+        """The code for one example, or for many, shared by so many threads; made when first asked for."""
+        which = batch == 1, parts, apart and parts > 1
         code = self._code.get(which)
         if code is None:
             with self._lock:
@@ -141,7 +148,7 @@ class LlvmProgram:
         while lanes // 2 >= rows:
             lanes //= 2
         blocks = -(-rows // lanes)
-        panels = aligned((blocks, width, len(matrices), lanes), self.dtype)
+        panels = rooms.take((blocks, width, len(matrices), lanes), self.dtype, line=True)
         for k, matrix in enumerate(matrices):
             whole = rows // lanes
             panels[:whole, :, k] = matrix[: whole * lanes].reshape(whole, lanes, width).transpose(0, 2, 1)
@@ -165,31 +172,72 @@ class LlvmProgram:
         *,
         lengths: Array | None = None,
         backwards: bool = False,
+        inward: bool = False,
+        totals: Mapping[int, Array] | None = None,
+        into: Mapping[str, Array] | None = None,
     ) -> Outcome:
-        """Run over inputs `[T, B, ...]` from states `[B, ...]`."""
+        """Run over inputs `[T, B, ...]` from states `[B, ...]`; outputs go `into` arrays, if there are any."""
         assert isinstance(prepared, Packed), "prepared by this target"
         steps, batch = next(iter(inputs.values())).shape[:2]
+        if steps > (most := stretches.steps_of(self, batch)):
+            way: dict[str, Any] = {"lengths": lengths, "backwards": backwards, "inward": inward, "totals": totals}
+            return stretches.run(self, most, prepared, inputs, states, **way)
         rows = dense(steps, batch) if lengths is None else by_length(steps, lengths)
         padded = lengths is not None
-        call = [steps, self._room(batch, steps), int(backwards), 0, rows.order_address, rows.running_address, 0]
+        call = [steps, self._room(batch, steps), int(backwards), 0, rows.order_address, rows.running_address, 0, 0]
         held = [self._given(inputs[name], wanted) for name, wanted in self._inputs.items()]
         for array in held:
             by_step, by_example, *_ = array.strides
             call += address(array), by_step // array.itemsize, by_example // array.itemsize
         outputs = {}
-        for name, (shape, count) in self._rooms.items():  # example by example, as the caller will see it
-            room = (np.zeros if padded else np.empty)((batch, steps, *shape), self.dtype)
-            outputs[name] = room.swapaxes(0, 1)
-            call += address(room), count, steps * count
+        for name, (shape, count) in self._rooms.items():
+            if into is not None:
+                outputs[name], (by_step, by_example, *_) = into[name], into[name].strides
+                call += int(into[name].ctypes.data), by_step // self.dtype.itemsize, by_example // self.dtype.itemsize
+                continue
+            axes = (steps, batch, *shape) if inward else (batch, steps, *shape)
+            room = rooms.take(axes, self.dtype)
+            outputs[name] = room if inward else room.swapaxes(0, 1)
+            if lengths is not None:
+                _clear_padding(outputs[name], lengths)
+            call += address(room), *((batch * count, count) if inward else (count, steps * count))
         last = {}
         for name in self.state_names:
             first = np.ascontiguousarray(states[name], self.dtype)
             last[name] = np.array(first) if padded or not steps else np.empty_like(first)
             held.append(first)
             call += address(first), address(last[name])
+        summed_up = self._no_totals() if totals is None else dict(totals)
+        call += (address(total) for total in summed_up.values())
         if steps and batch:
             compute(self, prepared, call, rows)
-        return Outcome(outputs, last, {})
+        return Outcome(outputs, last, self._sums(prepared, summed_up) if summed_up else {}, summed_up)
+
+    def _no_totals(self) -> dict[int, Array]:
+        zeros = {index: rooms.take(self._lying(index), self.dtype) for index in self.table.totals}
+        for zero in zeros.values():
+            zero[...] = 0
+        return zeros
+
+    def _lying(self, index: int) -> tuple[int, int]:
+        """Rows and padded columns of a total in memory; of scattered columns each is a row."""
+        gate, shape = summed(self.plan, index)[0], self.graph.nodes[index].shape
+        return (int(shape[1]), columns(shape[:1], True)) if gate == "scatter" else (lines_of(shape), columns(shape, True))
+
+    def _sums(self, prepared: Packed, totals: Mapping[int, Array]) -> dict[str, Array]:
+        """What is made of the totals, in the shapes that the graph gives them."""
+        found = {}
+        for index, total in totals.items():
+            shape = self.graph.nodes[index].shape
+            turned = summed(self.plan, index)[0] == "scatter"
+            value = total[:, : int(shape[0])].T if turned else total[:, : int(shape[-1]) if shape else 1]
+            found[index] = np.ascontiguousarray(value).reshape(shape)
+        return finished(self.plan, prepared.shared, found, self.dtype)
+
+    @property
+    def has_totals(self) -> bool:
+        """Whether it sums over rows, in their order, so that no thread may have some of them for itself."""
+        return bool(self.table.totals)
 
     def table_of(self, call: Sequence[int], prepared: Packed) -> bytes:
         """The table of a call: what belongs to the call, then what belongs to the parameters."""
@@ -220,7 +268,8 @@ class LlvmProgram:
     @cached_property
     def blocks(self) -> int:
         """Vectors of lanes of the widest group that runs at every step."""
-        widths = [int(group.shape[-1]) for group in self.grouping.groups("loop") if group.shape and not group.whole]
+        groups = [group for group in self.grouping.groups("loop" if self.plan.recurrent else "before") if not group.whole]
+        widths = [int(group.shape[-1]) for group in groups if group.shape]
         return max((-(-width // self.lanes) for width in widths), default=1)
 
     @cached_property

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from elman.gates import Array
+from elman.rooms import LINE, aligned
 from elman.targets.llvm.crew import Job, crew
 from elman.targets.llvm.engine import Code
-from elman.targets.llvm.memory import address, aligned, workspaces
+from elman.targets.llvm.memory import address, workspaces
 from elman.targets.llvm.order import Rows
-from elman.targets.llvm.places import LINE
 from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
 
@@ -29,6 +29,10 @@ NEAR = 1 << 22
 """Bytes of matrices beyond which threads would rather not each read all of them."""
 
 
+ROWS = 4
+"""Examples of a thread from which on threads with totals have examples of their own: what one core has written another gets
+at the speed of memory, so sharing lanes at every step gained nothing for lstm 128 with 32 examples."""
+
 LONG = 1e10
 """Multiplications of a call that is too long to find out first what one thread takes."""
 
@@ -43,16 +47,18 @@ def compute(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: R
         _alone(program, prepared, call, batch)
         return
     examples, lanes = min(threads, batch), 1
-    if batch < threads or program.weights > NEAR:
-        lanes = min(threads, shared.useful(step, MEET * program.meetings), program.blocks)
-    parts, pace = lanes if lanes > 1 else examples, program.pace(batch)
+    apart = program.has_totals and batch >= ROWS * threads
+    if batch < threads or program.weights > NEAR or program.has_totals:
+        enough = shared.useful(step, MEET * program.meetings) if program.meetings and not apart else threads
+        lanes = min(enough, threads, threads if apart else program.blocks)
+    parts, pace = lanes if lanes > 1 or program.has_totals else examples, program.pace(batch)
     wanted = parts > 1 and (shared.is_asked or pace.together or work > LONG) and crew.is_free
-    program.code_for(batch, lanes if wanted else 1)  # compiled before the clock runs
+    program.code_for(batch, lanes if wanted else 1, apart=apart)  # compiled before the clock runs
     begun = perf_counter()
     if not wanted:
         together = False
     elif lanes > 1:
-        together = _with_lanes(program, prepared, call, batch, lanes)
+        together = _with_lanes(program, prepared, call, rows, lanes, apart)
     else:
         together = _with_examples(program, prepared, call, rows, examples)
     if not together:
@@ -77,14 +83,15 @@ def _with_examples(program: "LlvmProgram", prepared: "Packed", call: list[int], 
     return _run(program, code, jobs, memories)
 
 
-def _with_lanes(program: "LlvmProgram", prepared: "Packed", call: list[int], batch: int, parts: int) -> bool:
-    counter = aligned((LINE // 8,), np.dtype(np.int64))
+def _with_lanes(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows, parts: int, apart: bool) -> bool:
+    """In one workspace: each has some of the lanes, or `apart` some of the examples and of the totals."""
+    counter, cuts, batch = aligned((LINE // 8,), np.dtype(np.int64)), np.array(rows.shares(parts), np.int64), len(rows.order)
     counter[:] = 0
-    call[FIELDS.index("counter")] = address(counter)
+    call[FIELDS.index("counter")], call[FIELDS.index("cuts")] = address(counter), address(cuts)
     memory = workspaces.take(program.workspace_of(call[FIELDS.index("room")], batch))
     table = np.frombuffer(program.table_of(call, prepared), np.int64)
     jobs = [(int(table.ctypes.data), address(memory), 0, batch, part) for part in range(parts)]
-    return _run(program, program.code_for(batch, parts), jobs, [memory], address(counter))
+    return _run(program, program.code_for(batch, parts, apart=apart), jobs, [memory], address(counter))
 
 
 def _run(program: "LlvmProgram", code: Code, jobs: Sequence[Job], memories: Sequence[Array], counter: int = 0) -> bool:

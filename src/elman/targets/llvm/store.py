@@ -35,7 +35,7 @@ class Store:
         """Where entries stand; None where nothing is kept."""
         named = os.environ.get(VARIABLE)
         if named is not None:
-            return Path(named) if named else None
+            return Path(os.path.expanduser(named)) if named else None  # a shell leaves a quoted ~ as it is
         from platformdirs import user_cache_path
 
         return user_cache_path("elman")
@@ -70,17 +70,34 @@ class Store:
                 raise
 
     def entries(self) -> list[Path]:
-        """All entries."""
+        """All entries; none where the folder cannot be read."""
+        try:
+            return self.listed()
+        except OSError:
+            return []
+
+    def listed(self) -> list[Path]:
+        """All entries. Raises `OSError` for a folder that is there and cannot be read, or is none."""
         folder = self.folder
-        return sorted(folder.glob("*" + SUFFIX)) if folder is not None and folder.is_dir() else []
+        try:
+            names = [] if folder is None else sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        found = [Path(folder or "", name) for name in names if name.endswith(SUFFIX)]
+        return [path for path in found if path.is_symlink() or not path.is_dir()]
 
     def clear(self) -> int:
-        """Remove all entries; returns how many there were."""
-        found = self.entries()
-        for path in found:
-            with suppress(OSError):
-                path.unlink()
-        return len(found)
+        """Remove all entries that can be removed; returns how many these were."""
+        return sum(removed(path) is None for path in self.entries())
+
+
+def removed(path: Path) -> OSError | None:
+    """Remove an entry; returns what prevents it."""
+    try:
+        path.unlink()
+    except OSError as error:
+        return error
+    return None
 
 
 store = Store()

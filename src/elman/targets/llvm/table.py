@@ -6,9 +6,9 @@ from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.places import Place, Places
 from elman.targets.llvm.recipe import walks
 
-FIELDS = ("steps", "room", "backwards", "turn", "order", "running", "counter")
+FIELDS = ("steps", "room", "backwards", "turn", "order", "running", "counter", "cuts")
 """What the table begins with: steps, rows that a chunk has room for, direction, where walks begin, the examples as sorted,
-how many of them run at each step, and the counter of those who share the work."""
+how many of them run at each step, the counter of those who share the work, and where they cut the examples."""
 
 NUMBERS = 4
 """How many of these are numbers; the others are addresses."""
@@ -26,6 +26,8 @@ class Table:
             self.names += [(kind, Place("output", name)) for kind in ("base", "by step", "by example")]
         for name in graph.leaves("state"):
             self.names += [("base", Place("first", name)), ("base", Place("last", name))]
+        self.totals = [i for group in places.phases["after"] if group.total for i in group.nodes]
+        self.names += [("base", Place("sum", index)) for index in self.totals]
         self.shared = self._shared(grouping, places)
         self.names += [("base", Place("shared", index)) for index in self.shared]
         self.walks = [walk for groups in places.phases.values() for group in groups for walk in walks(grouping, group)]
@@ -37,12 +39,12 @@ class Table:
         self.names += [("turned", index) for index in self.turned]
 
     def _shared(self, grouping: Grouping, places: Places) -> list[int]:
-        """Values of the parameters alone that are read as they are."""
-        found = set()
+        """Values of the parameters alone that are read as they are, not packed for a walk or turned."""
+        graph, found = grouping.graph, set()
         for groups in places.phases.values():
-            for group in groups:
+            for group in (group for group in groups if not group.total):
                 for index in group.nodes:
-                    found |= {i for i in places.read(index) if grouping.plan.shared[i]}
-        return sorted(
-            i for i in found if not (grouping.graph.nodes[i].gate == "constant" and not grouping.graph.nodes[i].shape)
-        )
+                    packed = graph.nodes[index].gate in ("product", "lookup") and not group.whole and not group.copy
+                    apart = graph.nodes[index].inputs[0] if packed else None
+                    found |= {i for i in places.read(index) if grouping.plan.shared[i] and i != apart}
+        return sorted(i for i in found if not (graph.nodes[i].gate == "constant" and not graph.nodes[i].shape))

@@ -6,6 +6,9 @@ from typing import Any
 from elman.graph import Graph
 from elman.nodes import LEAVES
 from elman.passes import Plan
+from elman.passes.dependence import dependence
+from elman.passes.expansions import with_expansions
+from elman.passes.schedule import SUMMED, fused
 from elman.targets.interface import Executable
 from elman.targets.llvm.groups import LANEWISE, VIEWS
 from elman.targets.llvm.machine import Machine, current
@@ -14,19 +17,19 @@ from elman.targets.llvm.whole import WHOLE
 from elman.targets.llvm.words import WORDS
 from elman.targets.numpy import NumpyProgram
 
-GATES = frozenset((*LEAVES, *WORDS, *LANEWISE, *VIEWS, *WHOLE))
+GATES = frozenset((*LEAVES, *WORDS, *LANEWISE, *VIEWS, *WHOLE, "total"))
 """What can be compiled."""
 
 
 @dataclass(frozen=True)
 class LlvmTarget:
-    """Machine code for this machine; what it cannot compile (sums over steps, as gradients have them) runs on NumPy."""
+    """Machine code for this machine; what it cannot compile runs on NumPy."""
 
     machine: Machine | None = field(default_factory=current)
 
     def merges(self, graph: Graph) -> bool:
         """Its tiles compute products side by side, so merging would only hide from them which lanes belong together."""
-        return not compiles(graph)
+        return not compiles(with_expansions(graph))
 
     def __call__(self, plan: Plan, dtype: Any) -> Executable:
         """Compile a plan when it first runs."""
@@ -36,9 +39,13 @@ class LlvmTarget:
 
 
 def compiles(graph: Graph) -> bool:
-    """Whether every gate can be compiled, and there is no sum over all steps."""
-    if graph.named("sum") or any(node.gate not in GATES for node in graph.nodes):
-        return False
-    return not any(
-        graph.nodes[i].gate == "expand" for node in graph.nodes if node.gate in (*LANEWISE, *WHOLE) for i in node.inputs
-    )
+    """Whether every gate can be compiled, and everything that stands whole in memory is made there."""
+    nodes, facts = graph.nodes, dependence(graph)
+    for index, node in enumerate(nodes):
+        if node.gate not in GATES and not (node.gate in SUMMED and fused(graph, facts, index)):
+            return False
+        if node.gate in (*LANEWISE, *WHOLE, *SUMMED, "total") and any(nodes[i].gate == "expand" for i in node.inputs):
+            return False
+        if node.gate == "total" and facts.shared[node.inputs[0]]:
+            return False
+    return True

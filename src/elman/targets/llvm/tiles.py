@@ -175,11 +175,7 @@ class Tile:
 
     def _one_hot(self, index: int, r: int, u: int) -> Value:
         token = self._token(self.kernel.graph.nodes[index].inputs[0], r)
-        hits = []
-        for lane in range(self.v.width):
-            here = self.b.add(self._lane(u), self.kernel.index(lane))
-            hits.append(self.b.uitofp(self.b.icmp_signed("==", here, token), self.v.scalar))
-        return self.v.join(hits)
+        return self.v.at_lane(self.b.sub(token, self._lane(u)))
 
     # --- memory -------------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,20 @@ class Vectors:
             vector = self.builder.insert_element(vector, scalar, ir.Constant(ir.IntType(32), lane))
         return vector
 
+    def at_lane(self, lane: Value) -> Value:
+        """1 at a lane, a number that may lie outside, and 0 in the others."""
+        b, outside = self.builder, ir.Constant(INDEX, self.width)
+        is_inside = b.icmp_unsigned("<", lane, outside)
+        number = b.trunc(b.select(is_inside, lane, outside), ir.IntType(32))
+        if self.width == 1:
+            return b.select(is_inside, self.one, self.zero)
+        kind = ir.VectorType(ir.IntType(32), self.width)
+        nowhere = ir.Constant(kind, [0] * self.width)
+        first = b.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        everywhere = b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), nowhere)
+        hits = b.icmp_signed("==", everywhere, ir.Constant(kind, list(range(self.width))))
+        return b.select(hits, self.one, self.zero)
+
     def address(self, pointer: Value, offset: Value) -> Value:
         """The address of element `offset` of an array."""
         return self.builder.gep(pointer, [offset], source_etype=self.scalar)

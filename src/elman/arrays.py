@@ -1,0 +1,20 @@
+"""What callers give as an array: NumPy's own view of it, with nothing lost on the way."""
+
+from typing import Any
+
+import numpy as np
+
+from elman.errors import DataError, ShapeError
+
+
+def as_array(given: Any, said: str, ragged: str = "") -> Any:
+    """`numpy.asarray`, of what a message calls `said`; `ragged` is the message for rows of different lengths.
+
+    Raises `ShapeError` for these, `DataError` for a masked array, whose mask would be lost.
+    """
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise DataError(f"{said} is a masked array, and its mask would be lost; give x.filled(...), or lengths for padding")
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise ShapeError(ragged or f"{said} has rows of different lengths") from None

@@ -1,0 +1,40 @@
+"""`elman import`: a model from the weights of another framework."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from elman.errors import SettingError
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="Weights: .pt, .pth or .safetensors of PyTorch, .keras or .h5 of Keras.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
+    example: Annotated[Path | None, typer.Option(help="Input of which an output was recorded, a .npy file.")] = None,
+    expect: Annotated[Path | None, typer.Option(help="The output recorded for it, a .npy file.")] = None,
+    nonlinearity: Annotated[str | None, typer.Option(help="What nn.RNN of PyTorch computes, tanh or relu.")] = None,
+    activation: Annotated[
+        list[str] | None, typer.Option(help="What follows each linear layer of PyTorch, from below; repeatable.")
+    ] = None,
+    pool: Annotated[str | None, typer.Option(help="For PyTorch: read once a sequence, at the last, mean or max.")] = None,
+) -> None:
+    """Make a model of weights from PyTorch or Keras, and prove it by a recorded output, or by the framework where it is."""
+    from elman.importing import imported
+
+    if (example is None) != (expect is None):
+        raise SettingError("--example and --expect belong together: an input, and the output recorded for it")
+    pair = None if example is None or expect is None else (_array(example), _array(expect))
+    given = {"nonlinearity": nonlinearity, "activations": activation or None, "pool": pool}
+    model, told = imported(file, pair, **{name: value for name, value in given.items() if value is not None})
+    model.save(output)
+    print(f"{model!r}\n{told}\nsaved to {output}")
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SettingError(f"{path} is no .npy file that can be read ({error})") from error
+    return found

@@ -1,0 +1,115 @@
+"""Separate sequences of unequal length as padded batches, those of similar length together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.checks import checked_seed
+from elman.data.source import Batch, Counted, checked_count, checksum, drawn
+from elman.data.steps import as_input, as_targets, checked_numbers, checked_steps
+from elman.errors import DataError, ShapeError
+from elman.gates import Array
+from elman.padding import pad_sequences
+from elman.shapes import written
+
+SAMPLE = 64
+"""How many sequences the checksum looks into; it has the lengths of all."""
+
+
+class Padded(Counted):
+    """Batches of `batch` sequences, tokens `[T]` or features `[T, I]` each, padded with 0 to the longest of the batch.
+
+    Targets stand beside every step, `[T]` or `[T, O]` for each sequence, or once a sequence, `[N]` or `[N, O]`. Which of
+    them is seen from their lengths; `once` says it where both could be meant. Without targets each step is to tell the next.
+
+    Every epoch reads every sequence once, in an order drawn from `seed`. Of `buckets` batches at a time the sequences are
+    sorted by length, so that little is padded, and then the batches are shuffled.
+
+    Raises `DataError` for no sequence or an empty one, `ShapeError` where sequences or targets do not fit, `SettingError`.
+
+    >>> source = Padded([[1, 2, 3], [4], [5, 6]], targets=[0, 1, 0], batch=2, seed=1)
+    >>> batch = source.take()
+    >>> batch.x.tolist(), batch.lengths.tolist(), batch.targets.tolist(), batch.symbols
+    ([[4, 0], [5, 6]], [1, 2], [1, 0], 3)
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[Any] | Array,
+        targets: Sequence[Any] | Array | None = None,
+        batch: int = 32,
+        seed: int = 0,
+        buckets: int = 16,
+        *,
+        once: bool | None = None,
+    ) -> None:
+        name = type(self).__name__
+        self._seed, self.batch = checked_seed(seed), checked_count(name, "batch", batch)
+        self._pool = self.batch * checked_count(name, "buckets", buckets)
+        self._x, self._targets, self._once = _paired(name, _sequences(name, sequences), targets, once)
+        self._lengths = np.array([len(x) for x in self._x])
+        self._order: tuple[int, list[Array]] = (-1, [])
+        some = range(0, len(self._x), max(1, len(self._x) // SAMPLE))
+        parts = (np.atleast_1d(part[i]) for part in (self._x, self._targets) for i in some)
+        data = f"{checksum((self._lengths,), len(self._x))}{checksum(parts)}"
+        told = f"{len(self._x)} sequences, batch={batch}, seed={seed}, buckets={buckets}; data {data}"
+        super().__init__(f"{name}({told})", -(-len(self._x) // self.batch))
+
+    def _batch(self, epoch: int, step: int) -> Batch:
+        if self._order[0] != epoch:
+            self._order = (epoch, self._drawn(epoch))
+        rows = self._order[1][step]
+        x, lengths = pad_sequences([self._x[row] for row in rows])
+        chosen = [self._targets[row] for row in rows]
+        targets = np.stack(chosen) if self._once else pad_sequences(chosen)[0]
+        return Batch(as_input(x), as_targets(targets), lengths, True, int(lengths.sum()))
+
+    def _drawn(self, epoch: int) -> list[Array]:
+        """The sequences of each batch of an epoch."""
+        rng = drawn(self._seed, epoch)
+        shuffled, batches = rng.permutation(len(self._x)), []
+        for start in range(0, len(shuffled), self._pool):
+            pool = shuffled[start : start + self._pool]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]  # stable: the same on every machine
+            batches += [pool[at : at + self.batch] for at in range(0, len(pool), self.batch)]
+        return [batches[at] for at in rng.permutation(len(batches))]
+
+
+def _sequences(name: str, sequences: Sequence[Any] | Array) -> list[Array]:
+    """Sequences that fit together. Raises `DataError` or `ShapeError`."""
+    found = [checked_steps(f"{name}: sequence {at}", x) for at, x in enumerate(sequences)]
+    if not found:
+        raise DataError(f"{name}: there is no sequence; one or more are wanted")
+    _check_alike(name, "sequence", found)
+    return found
+
+
+def _paired(name: str, x: list[Array], targets: Any, once: bool | None) -> tuple[list[Array], list[Array], bool]:
+    """Sequences, their targets, and whether these stand once a sequence. Raises `DataError` or `ShapeError`."""
+    if targets is None:
+        short = next((at for at, steps in enumerate(x) if len(steps) < 2), None)
+        if short is not None:
+            raise DataError(f"{name}: sequence {short} has 1 step; without targets each tells the next, so 2 are wanted")
+        return [steps[:-1] for steps in x], [steps[1:] for steps in x], False
+    if len(targets) != len(x):
+        raise ShapeError(f"{name}: {len(x)} sequences and {len(targets)} targets; as many are wanted")
+    found = [checked_numbers(f"{name}: target {at}", y) for at, y in enumerate(targets)]
+    lacking = [at for at, (steps, y) in enumerate(zip(x, found, strict=True)) if not y.ndim or len(y) != len(steps)]
+    if once is None:
+        once = bool(lacking) and len({y.shape for y in found}) == 1
+    if lacking and not once:
+        at = lacking[0]
+        sizes = f"sequence {at} has {len(x[at])} steps, its targets are {written(found[at].shape)}"
+        raise ShapeError(f"{name}: {sizes}; one a step is wanted, or one of the same shape for each sequence")
+    _check_alike(name, "target", found, once)
+    return x, found, once
+
+
+def _check_alike(name: str, what: str, arrays: list[Array], whole: bool = False) -> None:
+    """Raises `ShapeError` for arrays whose steps (or that, as a whole) differ in shape."""
+    first = arrays[0]
+    for at, array in enumerate(arrays):
+        if array.ndim != first.ndim or array.shape[not whole :] != first.shape[not whole :]:
+            both = f"{what} {at} is {written(array.shape)}, {what} 0 is {written(first.shape)}"
+            raise ShapeError(f"{name}: {both}; {'one shape is' if whole else 'steps of one shape are'} wanted")

@@ -1,0 +1,52 @@
+"""The steps of a sequence as sources take them: arrays that stay where they are, and the types that batches have."""
+
+from typing import Any
+
+import numpy as np
+
+from elman.errors import DataError, ShapeError
+from elman.gates import Array
+from elman.shapes import written
+
+
+def checked_steps(owner: str, x: Any) -> Array:
+    """Tokens `[T]` (integers) or features `[T, I]`, as an array that is not copied: a memory map stays one.
+
+    Raises `DataError` for no steps, `ShapeError` for another rank or type.
+    """
+    array = _as_array(owner, x)
+    if not array.size:
+        raise DataError(f"{owner} has no step, {written(array.shape)}; at least one is wanted")
+    if not ((array.ndim == 1 and array.dtype.kind in "iu") or (array.ndim == 2 and array.dtype.kind in "fiu")):
+        hint = "; a single feature is [T, 1]" if array.ndim == 1 and array.dtype.kind == "f" else ""
+        wanted = f"tokens (integers [T]) or features (numbers [T, I]) are wanted{hint}"
+        raise ShapeError(f"{owner} is {array.dtype} {written(array.shape)}; {wanted}")
+    return array
+
+
+def checked_numbers(owner: str, values: Any) -> Array:
+    """Numbers or truth values, not copied. Raises `ShapeError` or `DataError`."""
+    array = _as_array(owner, values)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{owner}: numbers are wanted, this is {array.dtype}")
+    return array
+
+
+def _as_array(owner: str, values: Any) -> Array:
+    try:
+        array: Array = np.asarray(values)
+    except ValueError:
+        raise ShapeError(f"{owner} has rows of different lengths; every step has as many numbers") from None
+    return array
+
+
+def as_input(rows: Array) -> Array:
+    """A batch in the type that layers read: int64 for tokens `[B, T]`, floats for features `[B, T, I]`."""
+    if rows.ndim == 2:
+        return rows.astype(np.int64, copy=False)
+    return rows if rows.dtype.kind == "f" else rows.astype(np.result_type(rows.dtype, np.float32))
+
+
+def as_targets(rows: Array) -> Array:
+    """Targets of a batch: integers as int64, other numbers as they are."""
+    return rows.astype(np.int64, copy=False) if rows.dtype.kind in "iu" else rows

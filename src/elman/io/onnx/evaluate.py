@@ -1,0 +1,167 @@
+"""Running a net: its nodes one after another, recurrent ones as layers, all others by the table of operators."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError
+from elman.gates import Array
+from elman.io.onnx.equations import GATES
+from elman.io.onnx.operators import OPERATORS, as_arrays, operator
+from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
+from elman.io.onnx.recurrent import operands, recurrent
+from elman.shapes import written
+
+Values = dict[str, Any]
+RunRecurrent = Callable[[Node, Sequence[Any]], tuple[Array, ...]]
+
+WITH_OUTPUTS = ("Split",)
+"""Operators that must be told how many outputs are asked for."""
+
+SUBGRAPHS = ("If", "Scan")
+"""Operators that run a graph of their own, which sees the values around it."""
+
+
+def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """What an ONNX model gives for its inputs: name -> array to name -> array, as the file has them.
+
+    `source` is a path, bytes, or a `ModelProto`. The operators RNN, GRU and LSTM are run as the specification writes them,
+    with all of their attributes: every activation with its alpha and beta, clip, direction, layout, linear_before_reset,
+    input_forget, peepholes, lengths and initial states. So this can serve as an oracle for other runtimes.
+
+    Raises `ModelFileError` for a file that cannot be read and an operator that is not supported, by its name and node;
+    `SettingError`, `DataError` or `ShapeError` for inputs that do not fit.
+
+    >>> from onnx import helper
+    >>> declared = [helper.make_tensor_value_info(name, 1, ["T", 2]) for name in "xy"]
+    >>> node = helper.make_node("Softsign", ["x"], ["y"])
+    >>> run(helper.make_model(helper.make_graph([node], "one", declared[:1], declared[1:])), {"x": [[1.0, -3.0]]})
+    {'y': array([[ 0.5 , -0.75]], dtype=float32)}
+    """
+    net = read(source)
+    check(net)
+    found = evaluated(net, checked_inputs(net, inputs), once)
+    return {name: found[name] for name in net.outputs}
+
+
+def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
+    """A recurrent node, with weights that are known only now."""
+    _, w, r, b, _, _, _, p = operands(inputs)
+    return recurrent(node.op, node.attributes, w, r, b, p)(inputs)[0]
+
+
+def check(net: Net) -> None:
+    """Raises `ModelFileError` for an operator that is not supported; warns of a GRU that PyTorch cannot have meant."""
+    for node in net.nodes:
+        if node.domain or not (node.op in GATES or node.op in SUBGRAPHS or operator(node.op, net.opset)):
+            known = ", ".join(sorted({*OPERATORS, *GATES, *SUBGRAPHS}))
+            raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
+        for part in node.attributes.values():
+            if isinstance(part, Net):
+                check(part)
+        if node.op == "GRU" and net.producer == "pytorch" and not node.attributes.get("linear_before_reset"):
+            warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=3)
+
+
+GRU_OF_PYTORCH = (
+    "{net}: {node} comes from PyTorch and has linear_before_reset=0. PyTorch's GRU resets after the recurrent product, "
+    "which is linear_before_reset=1, and some of its exporters leave the attribute out. It is run as the file says, and "
+    "gives other numbers than the PyTorch model; export with dynamo=False, or set the attribute to 1."
+)
+
+
+def evaluated(net: Net, values: Values, run_recurrent: RunRecurrent) -> Values:
+    """Every value of a net by name, from those of its inputs and whatever else is known."""
+    values = {**values, **net.constants}
+    for node in net.nodes:
+        missing = [name for name in node.inputs if name and name not in values]
+        if missing:
+            raise ModelFileError(f"{net.name}: {node}: nothing gives its input {missing[0]!r}")
+        inputs = [values[name] if name else None for name in node.inputs]
+        try:
+            found = _results(net, node, inputs, values, run_recurrent)
+        except (ShapeError, DataError, ModelFileError) as error:
+            raise type(error)(f"{net.name}: {node}: {error}") from error
+        except ElmanError:
+            raise
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+            shapes = ", ".join("none" if value is None else written(np.shape(value)) for value in inputs)
+            raise ModelFileError(f"{net.name}: {node}: inputs are {shapes}: {error}") from error
+        values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
+    return values
+
+
+def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> Sequence[Any]:
+    if node.op in GATES or node.op == LAYER:
+        return run_recurrent(node, inputs)
+    if any(value is ABSENT for value in inputs):
+        return [ABSENT] * len(node.outputs)
+    if node.op == "If":
+        part = node.attributes["then_branch" if np.asarray(inputs[0]).reshape(-1)[0] else "else_branch"]
+        found = evaluated(part, values, run_recurrent)
+        return [found[name] for name in part.outputs]
+    if node.op == "Scan":
+        return _scanned(node, inputs, values, run_recurrent)
+    function = operator(node.op, net.opset)
+    assert function is not None, "the net was checked"
+    if node.op in WITH_OUTPUTS:
+        function = partial(function, outputs=len(node.outputs))
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    return as_arrays(function(*inputs, **node.attributes))
+
+
+def _scanned(node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> list[Array]:
+    """The operator Scan, as it is from version 9 on: its body step by step."""
+    body, count = node.attributes["body"], int(node.attributes["num_scan_inputs"])
+    states, sequences = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
+    results = len(body.outputs) - len(states)
+    axes, out_axes = (
+        node.attributes.get(f"scan_{way}_axes") or (0,) * n for way, n in (("input", count), ("output", results))
+    )
+    ways = node.attributes.get("scan_input_directions") or (0,) * count
+    out_ways = node.attributes.get("scan_output_directions") or (0,) * results
+    rows = [np.moveaxis(x, axis, 0)[:: -1 if way else 1] for x, axis, way in zip(sequences, axes, ways, strict=True)]
+    steps: list[list[Any]] = [[] for _ in range(results)]
+    for at in range(len(rows[0])):
+        given = dict(zip(body.inputs, [*states, *(row[at] for row in rows)], strict=True))
+        found = evaluated(body, {**values, **given}, run_recurrent)
+        outputs = [found[name] for name in body.outputs]
+        states = outputs[: len(states)]
+        for listed, value in zip(steps, outputs[len(states) :], strict=True):
+            listed.append(value)
+    stacked = [np.stack(listed[:: -1 if way else 1]) for listed, way in zip(steps, out_ways, strict=True)]
+    return [*states, *(np.moveaxis(y, 0, axis) for y, axis in zip(stacked, out_axes, strict=True))]
+
+
+def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] = ()) -> Values:
+    """Inputs as arrays of the types that the file declares. Raises `SettingError`, `DataError` or `ShapeError`."""
+    if not isinstance(inputs, Mapping):
+        raise SettingError(f"{net.name}: inputs are a mapping from name to array, not {type(inputs).__name__}")
+    unknown = [name for name in inputs if name not in net.inputs]
+    missing = [name for name in net.inputs if name not in inputs and name not in optional]
+    if unknown or missing:
+        wrong = f"there is no input {unknown[0]!r}" if unknown else f"the input {missing[0]!r} is missing"
+        wanted = ", ".join(f"{name} {declared}" for name, declared in net.inputs.items())
+        raise SettingError(f"{net.name}: {wrong}; inputs are {wanted}")
+    return {name: _checked_input(net, name, value) for name, value in inputs.items()}
+
+
+def _checked_input(net: Net, name: str, given: Any) -> Array:
+    declared = net.inputs[name]
+    try:
+        array: Array = np.asarray(given)
+    except ValueError:
+        raise ShapeError(f"{net.name}: input {name} has rows of different lengths; {declared} is wanted") from None
+    kind = "" if declared.dtype is None else declared.dtype.kind
+    if kind and array.dtype.kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind, kind):
+        raise DataError(f"{net.name}: input {name} is {array.dtype} {written(array.shape)}; {declared} is wanted")
+    sizes = declared.shape
+    if sizes is not None and (
+        len(sizes) != array.ndim or any(isinstance(s, int) and s != n for s, n in zip(sizes, array.shape, strict=True))
+    ):
+        raise ShapeError(f"{net.name}: input {name} is {array.dtype} {written(array.shape)}; {declared} is wanted")
+    return array if declared.dtype is None else array.astype(declared.dtype, copy=False)

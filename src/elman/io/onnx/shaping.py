@@ -1,0 +1,100 @@
+"""Operators that cut, join, turn and fill arrays, as functions of NumPy: their attributes may come as inputs."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+
+def integers(given: Any) -> tuple[int, ...] | None:
+    """Axes, sizes or places, however a file gives them."""
+    return None if given is None else tuple(int(axis) for axis in np.atleast_1d(np.asarray(given)))
+
+
+def squeeze(x: Any, axes: Any = None) -> Any:
+    """Operator Squeeze."""
+    return np.squeeze(x, integers(axes))
+
+
+def unsqueeze(x: Any, axes: Any) -> Any:
+    """Operator Unsqueeze."""
+    return np.expand_dims(x, integers(axes) or ())
+
+
+def reshape(x: Any, shape: Any, *, allowzero: int = 0) -> Any:
+    """Operator Reshape: a 0 stands for the size that is there."""
+    sizes = [int(size) for size in shape]
+    return x.reshape([x.shape[at] if size == 0 and not allowzero else size for at, size in enumerate(sizes)])
+
+
+def cut(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
+    """Operator Slice."""
+    starts, ends = integers(starts) or (), integers(ends) or ()
+    along, by = integers(axes) or tuple(range(len(starts))), integers(steps) or (1,) * len(starts)
+    key = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(along, starts, ends, by, strict=True):
+        # backwards, an end before the first element cannot be written as a negative number
+        key[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
+    return x[tuple(key)]
+
+
+def split(x: Any, split: Any = None, *, axis: int = 0, num_outputs: int = 0, outputs: int = 0) -> Any:
+    """Operator Split, in equal parts where no sizes are given, the last one smaller."""
+    if split is None:
+        part = -(-x.shape[axis] // (num_outputs or outputs))
+        places = [part * k for k in range(1, num_outputs or outputs)]
+    else:
+        places = np.cumsum(np.asarray(split))[:-1].tolist()
+    return tuple(np.split(x, places, axis))
+
+
+def expand(x: Any, shape: Any) -> Any:
+    """Operator Expand: the sizes meet as those of two operands do."""
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(int(size) for size in shape)))
+
+
+def filled(shape: Any, *, value: Any = None) -> Any:
+    """Operator ConstantOfShape."""
+    fill = np.zeros(1, np.float32) if value is None else value
+    return np.full(tuple(int(size) for size in shape), fill.reshape(-1)[0], fill.dtype)
+
+
+def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
+    """Operator Pad: the widths before all axes come first."""
+    along, ends = integers(axes) or tuple(range(x.ndim)), integers(pads) or ()
+    width = [(0, 0)] * x.ndim
+    for at, axis in enumerate(along):
+        width[axis] = (ends[at], ends[at + len(along)])
+    if mode == "constant":
+        return np.pad(x, width, constant_values=0 if value is None else np.asarray(value).reshape(-1)[0])
+    return np.pad(x, width, mode=mode)  # type: ignore[call-overload]
+
+
+def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
+    """Operator OneHot."""
+    size = int(np.asarray(depth).reshape(-1)[0])
+    chosen = np.arange(size) == (indices.astype(np.int64) % size)[..., None]
+    return np.moveaxis(np.where(chosen, values[1], values[0]), -1, axis)
+
+
+def gather(x: Any, indices: Any, *, axis: int = 0) -> Any:
+    """Operator Gather."""
+    return np.take(x, indices, axis)
+
+
+def shape_of(x: Any, *, start: int = 0, end: int | None = None) -> Any:
+    """Operator Shape."""
+    return np.array(x.shape[start:end], np.int64)
+
+
+def flatten(x: Any, *, axis: int = 1) -> Any:
+    """Operator Flatten."""
+    return x.reshape(prod(x.shape[:axis]), -1)
+
+
+def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
+    """Operator ReverseSequence."""
+    moved = np.moveaxis(x, (batch_axis, time_axis), (0, 1)).copy()
+    for row, length in enumerate(lengths):
+        moved[row, :length] = moved[row, :length][::-1]
+    return np.moveaxis(moved, (0, 1), (batch_axis, time_axis))

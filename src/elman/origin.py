@@ -1,0 +1,75 @@
+"""Origin: where in an update that went wrong the first number is that is not finite, by the names of the equations."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from elman.data import Batch
+from elman.errors import ElmanError
+from elman.gates import Array
+from elman.network import Network
+from elman.states import State
+
+TURNED = ("backward", "layer")
+"""Parts of layers that read from the last step to the first."""
+
+
+def first_not_finite(
+    model: Network,
+    batch: Batch,
+    state: State | None,
+    noise: int,
+    loss: float,
+    gradients: Mapping[str, Array],
+    updated: Mapping[str, Array],
+) -> str:
+    """Where the first number is that is not finite: a value at a step of an example, a gradient, or a new parameter.
+
+    The update is run forward once more, every value of it looked at. Values come in the order in which layers are run, and
+    within a layer the earliest step decides.
+    """
+    if not np.isfinite(loss) or not all(np.isfinite(g).all() for g in gradients.values()):
+        found = _in_values(model, batch, state, noise)
+        if found:
+            return found
+    for kind, arrays in (("the gradient of", gradients), ("the new", updated)):
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                return f"first in {kind} {name}"
+    return "first in the loss" if not np.isfinite(loss) else "first in the norm"
+
+
+def _in_values(model: Network, batch: Batch, state: State | None, noise: int) -> str:
+    """The first value that is not finite, as a text; nothing where all are."""
+    with np.errstate(all="ignore"):
+        try:
+            values = model.inspect(batch.x, state, batch.lengths, dropout_seed=noise)
+        except ElmanError as error:  # what was given is refused now, such as a state
+            return str(error)
+    layers: dict[str, dict[str, Array]] = {}
+    for name in model.rnn.values:  # as they are run
+        layers.setdefault(name.rpartition(".")[0], {})[name] = values.pop(name)
+    for layer, held in layers.items():
+        found = _earliest(held, once=False, turned=sum(part in TURNED for part in layer.split(".")) % 2 == 1)
+        if found:
+            return found
+    return _earliest(values, once=model.head.once, turned=False)  # those of the read-out are left
+
+
+def _earliest(values: Mapping[str, Array], *, once: bool, turned: bool) -> str:
+    """Of values `[B, T, ...]` the first that is not finite, in the order of reading; `once`: they are `[B, ...]`."""
+    found: list[tuple[int, int, str, int, float]] = []
+    for order, (name, value) in enumerate(values.items()):
+        steps = value[:, None] if once else value
+        rows = steps.reshape(*steps.shape[:2], -1)  # [B, T, units]
+        wrong = np.any(~np.isfinite(rows), axis=-1)
+        if wrong.any():
+            step = int(np.flatnonzero(wrong.any(0))[-1 if turned else 0])
+            example = int(np.flatnonzero(wrong[:, step])[0])
+            [number, *_] = (x for x in rows[example, step] if not np.isfinite(x))
+            found.append((-step if turned else step, order, name, example, float(number)))
+    if not found:
+        return ""
+    step, _, name, example, number = min(found)
+    place = "" if once else f"step {abs(step)} of "
+    return f"first in {name}, which is {number} at {place}example {example}, counted from 0"

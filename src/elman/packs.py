@@ -1,0 +1,59 @@
+"""Packs: arrays by name as few flat ones, worked through in blocks that stay in the cache.
+
+An operation of NumPy costs half a microsecond however little it does, and a small network has a dozen arrays of a few
+numbers each; so these go together, and what is remembered of them with them. A large array passes in blocks.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.gates import Array
+
+BLOCK = 32768
+"""Numbers that are worked on at a time."""
+
+
+def packs(arrays: Mapping[str, Array]) -> Iterator[list[str]]:
+    """Names of arrays that go together: small ones of one type, at most `BLOCK` numbers; a large array goes alone.
+
+    >>> list(packs({"w": np.ones((90, 99)), "b": np.ones(99), "u": np.ones((99, 99)), "c": np.ones(99)}))
+    [['w'], ['u'], ['b', 'c']]
+    """
+    small: dict[np.dtype[Any], list[str]] = {}
+    held: dict[np.dtype[Any], int] = {}
+    for name, array in arrays.items():
+        if array.size > BLOCK // 4:
+            yield [name]
+            continue
+        kind = array.dtype
+        if kind not in small or held[kind] + array.size > BLOCK:
+            if kind in small:
+                yield small[kind]
+            small[kind], held[kind] = [], 0
+        small[kind].append(name)
+        held[kind] += array.size
+    yield from small.values()
+
+
+def packed(arrays: Sequence[Array]) -> Array:
+    """Arrays as one flat array `[n]`, each in its order of rows; a view where there is but one."""
+    flat = [array.reshape(-1) for array in arrays]
+    return flat[0] if len(flat) == 1 else np.concatenate(flat)
+
+
+def unpacked(flat: Array, like: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of a pack, as views: each of the name and shape of one in `like`."""
+    found, start = {}, 0
+    for name, array in like.items():
+        stop = start + array.size
+        found[name] = flat[start:stop].reshape(array.shape)
+        start = stop
+    return found
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """The parts of a flat array, `BLOCK` numbers each."""
+    for start in range(0, size, BLOCK):
+        yield slice(start, min(start + BLOCK, size))

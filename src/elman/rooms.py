@@ -1,0 +1,69 @@
+"""Arrays for results, in memory that is used again.
+
+The system clears memory before it gives it away, which takes as long as to compute what goes in. So arrays of sizes that are
+asked for again are used again, as soon as nobody holds them; of a size that is asked for once nothing is kept.
+"""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from elman.gates import Array
+
+LINE = 64
+"""Bytes of a line of the cache, with which such an array begins."""
+
+SMALL, LARGEST = 1 << 16, 1 << 26
+"""Bytes of the smallest array that is used again, for the allocator serves smaller ones well, and of the largest."""
+
+SIZES, HELD = 8, 1 << 26
+"""Sizes of arrays of which some are kept for the next, and bytes of those of each size."""
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A new array that begins with a line of the cache."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+class _Rented:
+    """Memory under an array: when the last array that looks at it is gone, it is free for the next."""
+
+    def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any], free: list[Array]) -> None:
+        self._memory, self._free = memory, free
+        at = (int(memory.ctypes.data), False)
+        self.__array_interface__ = {"version": 3, "data": at, "shape": shape, "typestr": dtype.str}
+
+    def __del__(self) -> None:
+        if (len(self._free) + 1) * len(self._memory) <= HELD:
+            self._free.append(self._memory)
+
+
+class Rooms:
+    """The memory that is free, by size."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[Array] | None] = {}  # None: asked for once
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, line: bool = False) -> Array:
+        """An array that holds anything; with `line` also a small one begins with a line of the cache."""
+        size = prod(shape) * dtype.itemsize
+        if not SMALL <= size <= LARGEST:
+            return aligned(shape, dtype) if line else np.empty(shape, dtype)
+        is_known, free = size in self._free, self._free.pop(size, None)
+        while len(self._free) >= SIZES:  # forget the size that was not asked for longest
+            self._free.pop(next(iter(self._free)), None)
+        self._free[size] = free = ([] if free is None else free) if is_known else None
+        if free is None:
+            return aligned(shape, dtype)
+        try:
+            memory = free.pop()  # atomic, so that no two callers get the same
+        except IndexError:
+            memory = aligned((size,), np.dtype(np.uint8))
+        return np.asarray(_Rented(memory, shape, dtype, free))
+
+
+rooms = Rooms()

@@ -1,0 +1,246 @@
+"""Trainer: a network, where its batches come from, and how it is updated; all that it is goes into a checkpoint."""
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from elman import checkpoints, origin
+from elman.checkpoints import Checkpoint
+from elman.checks import checked_seed
+from elman.data import Source
+from elman.errors import CheckpointError, DataError, ElmanError, SettingError
+from elman.gates import Array
+from elman.model import Model
+from elman.network import Network
+from elman.optim import clip_by_norm
+from elman.schedules import Averaging, Schedule
+from elman.shapes import written
+from elman.states import State, from_tree
+from elman.updates import Optimiser
+
+NATS_PER_BIT = math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after an update: `loss` in nats a symbol, the norm of the gradients, symbols seen, seconds."""
+
+    step: int
+    loss: float
+    norm: float
+    symbols: int
+    seconds: float
+    rate: float = math.nan
+
+    @property
+    def bits(self) -> float:
+        """The loss in bits a symbol."""
+        return self.loss / NATS_PER_BIT
+
+
+class Trainer:
+    """Training of a network: an iterator that makes one update each time it is asked, until there were `steps` of them.
+
+    `source` gives the batches, such as `elman.data.Streams`; `optimiser` turns gradients into new parameters, at the rate
+    that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients. `seed` draws what dropout
+    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). The state goes on from batch to
+    batch, unless a batch begins anew. Stop asking, and the model stands as it is.
+
+    `save` writes all of it to one file, and `resume`, in a trainer that is made alike, goes on from there to the same bits.
+    Raises `SettingError` for settings out of range.
+
+    >>> import numpy as np, elman
+    >>> from elman import data, optim, schedules
+    >>> def trainer():
+    ...     source = data.Streams(np.arange(90) % 7, batch=2, length=8, seed=0)
+    ...     return Trainer(elman.Model(7, 5, None), source, optim.Adam(), schedules.Constant(0.01), steps=9)
+    >>> whole, half, rest = trainer(), trainer(), trainer()
+    >>> losses = [now.loss for now in whole]
+    >>> _ = [next(half) for _ in range(4)]
+    >>> rest.restore(half.checkpoint())  # `save` and `resume` do this through a file
+    >>> [now.loss for now in rest] == losses[4:]
+    True
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        source: Source,
+        optimiser: Optimiser,
+        schedule: Schedule,
+        *,
+        steps: int,
+        clip: float = 1.0,
+        seed: int = 0,
+        averaging: Averaging | None = None,
+    ) -> None:
+        if not isinstance(model, Network):
+            raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
+        if not (isinstance(clip, int | float | np.number) and clip > 0):
+            raise SettingError(f"clip={clip!r} must be a number above 0")
+        self.model, self.source, self.optimiser, self.schedule = model, source, optimiser, schedule
+        self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
+        self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
+        self.step = self.symbols = 0
+        self.memory = optimiser.memory(model.parameters)
+        self.state: State | None = None
+        self._before, self._began = 0.0, time.perf_counter()
+
+    # --- updates ------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Progress]:
+        return self
+
+    def __next__(self) -> Progress:
+        """One update. Raises `DataError` where its numbers are not finite: the model then keeps its parameters."""
+        if self.step >= self.steps:
+            raise StopIteration
+        batch, rate = self.source.take(), self.schedule(self.step)
+        state = None if batch.anew else self.state
+        noise = int(np.random.SeedSequence((self.seed, self.step)).generate_state(1)[0])
+        with np.errstate(all="ignore"):  # what is not finite is told below, in words
+            loss, gradients, last = self.model.gradients(
+                batch.x, batch.targets, state, lengths=batch.lengths, dropout_seed=noise
+            )
+            clipped, norm = clip_by_norm(gradients, self.clip)
+            updated, memory = self.optimiser.update(self.model.parameters, clipped, self.memory, rate)
+        try:
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise DataError("the loss or a gradient is not finite")
+            self.model.update(updated)  # which refuses what is not finite
+        except DataError as error:
+            where = origin.first_not_finite(self.model, batch, state, noise, loss, gradients, updated)
+            raise DataError(self._unbounded(loss, norm, rate, where)) from error
+        if self.averaging is not None:
+            self.average = self.averaging.update(updated, self.average)
+        self.memory, self.state = memory, last
+        self.step, self.symbols = self.step + 1, self.symbols + batch.symbols
+        return Progress(self.step, loss, norm, self.symbols, self.seconds, rate)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has the averaged parameters meanwhile, where there are such: to be measured, or saved."""
+        own = self.model.parameters
+        if self.averaging is not None:
+            self.model.update(self.averaging.parameters(self.average))
+        try:
+            yield
+        finally:
+            if self.averaging is not None:
+                self.model.update(own)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been training, from its making or what was given as `seconds`."""
+        return self._before + time.perf_counter() - self._began
+
+    def count_on(self, seconds: float) -> None:
+        """Count seconds on from those that a training has taken before."""
+        self._before, self._began = seconds, time.perf_counter()
+
+    def _unbounded(self, loss: float, norm: float, rate: float, where: str) -> str:
+        return (
+            f"train: at update {self.step + 1} the numbers leave all bounds (loss {loss:.3g}, norm of the gradients "
+            f"{norm:.3g}; {where}); the model keeps the parameters from before it. A lower rate (now {rate:.3g}) or clip "
+            f"(now {self.clip:g}) may help"
+        )
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """All that the training is: weights, optimiser, place in the data, state, step."""
+        state = () if self.state is None else self.state._leaves()
+        parts = self._parts() | {"state": {".".join(names): array for names, array in state}}
+        arrays = {f"{part}.{name}": array for part, held in parts.items() for name, array in held.items()}
+        facts = {
+            "step": self.step,
+            "symbols": self.symbols,
+            "source": self.source.position(),
+            "state": None if self.state is None else self.state._tree(),
+            "settings": self._settings(),
+            "model": self.model._facts() if isinstance(self.model, Model) else None,
+        }
+        return Checkpoint(arrays, facts)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where the training stood that the checkpoint is of.
+
+        Raises `CheckpointError` where that was another training: other settings, other equations or sizes, other data. Then
+        nothing has changed.
+        """
+        arrays, facts = checkpoint
+        self._check_settings(facts)
+        parts = {part: checkpoints.part(arrays, f"{part}.") for part in (*self._parts(), "state")}
+        for part, ours in self._parts().items():
+            _check_alike(part, parts[part], ours)
+        before = self.source.position()
+        try:
+            self.source.seek(facts["source"])
+            state = None if facts["state"] is None else from_tree(facts["state"], parts["state"])
+            self.model.update(parts["model"])
+        except (ElmanError, KeyError, TypeError, ValueError, AttributeError) as error:
+            self.source.seek(before)
+            raise CheckpointError(f"the checkpoint does not fit this training: {error}") from error
+        self.memory, self.average, self.state = parts["optimiser"], parts["average"], state
+        self.step, self.symbols = facts["step"], facts["symbols"]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that the training is to one file, in one step. Raises `ModelFileError` where it cannot be written."""
+        checkpoints.write(path, *self.checkpoint())
+
+    def resume(self, path: str | os.PathLike[str]) -> Self:
+        """Go on from a file that `save` wrote: what follows has the bits of a training that never stopped.
+
+        Raises `CheckpointError` for a file that is damaged, or of another training.
+        """
+        self.restore(checkpoints.read(path))
+        return self
+
+    def _parts(self) -> dict[str, Mapping[str, Array]]:
+        """What is carried from update to update, the state of the network aside."""
+        return {"model": self.model.parameters, "optimiser": self.memory, "average": self.average}
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same where a training goes on."""
+        told = {"optimiser": self.optimiser, "schedule": self.schedule, "averaging": self.averaging}
+        named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
+        return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": self.model.rnn.dtype.name}
+
+    def _check_settings(self, facts: Mapping[str, Any]) -> None:
+        try:
+            known = facts["settings"].items()
+            whole = facts["step"] >= 0 and facts["symbols"] >= 0 and {"source", "state"} <= facts.keys()
+        except (KeyError, TypeError, AttributeError):
+            whole = False
+        if not whole:
+            raise CheckpointError("the checkpoint holds no training; one that Trainer.save wrote is wanted")
+        for name, ours in self._settings().items():
+            theirs = dict(known).get(name)
+            if theirs != ours:
+                raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
+        if isinstance(self.model, Model) and facts.get("model") is not None:
+            theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
+            if theirs != ours:
+                raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+
+
+def _equations(facts: Mapping[str, Any]) -> Any:
+    """What a model is, beside its parameters and how it was trained."""
+    return json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
+
+
+def _check_alike(part: str, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> None:
+    """Raises `CheckpointError` unless both have the same names, shapes and types."""
+    for name in sorted(set(theirs) | set(ours)):
+        told = [f"{held[name].dtype} {written(held[name].shape)}" if name in held else "missing" for held in (theirs, ours)]
+        if told[0] != told[1]:
+            raise CheckpointError(f"the checkpoint does not fit this {part}: {name} is {told[0]}, wanted: {told[1]}")

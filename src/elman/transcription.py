@@ -1,0 +1,135 @@
+"""Losses of all logits together: what a model does that transcribes, and the door for a loss of one's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from elman.ctc import ctc
+from elman.errors import SettingError, ShapeError
+from elman.flow import outward, time_first
+from elman.gates import Array
+from elman.labellings import ctc_decode
+from elman.network import Network
+from elman.shapes import written
+from elman.states import State
+
+Score = Callable[[Array], tuple[Any, Any]]
+"""From logits `[T, V]` or `[B, T, V]` (read once: no T) to a loss, a number, and its gradient for them."""
+
+
+class Transcribes(Network):
+    """A network whose loss can be one of whole sequences: of labels without their times, or of one's own."""
+
+    def gradients_of(
+        self,
+        score: Score,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        dropout_seed: int | None = None,
+    ) -> tuple[float, dict[str, Array], State]:
+        """A loss of one's own, its gradients by parameter, and the last state; the rest as `gradients`.
+
+        `score` is given the logits, `[T, V]` or `[B, T, V]` as for `forward_propagation`, and returns the loss and its
+        gradient for them, of their shape; past a length that is not looked at. Raises `ShapeError` for another shape.
+
+        >>> import elman
+        >>> model = elman.Model.from_layers(elman.RNN(elman.cells.gru, input=2, hidden=3, dtype="float64"), 4)
+        >>> x = np.ones((5, 2))
+        >>> loss, gradients, _ = model.gradients_of(lambda z: (0.5 * np.sum(z * z), z), x)
+        >>> bool(np.isclose(loss, 0.5 * np.sum(model.forward_propagation(x).logits ** 2))), list(gradients)[-1]
+        (True, 'by')
+        """
+        x = self._input(x, lengths)
+        record = self.rnn.record(x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed)
+        batch, held = record.state.batch, None if lengths is None else np.asarray(lengths)
+        y = time_first(record.y, batch)
+        live = self._live(y, held)[..., None]
+
+        def scored(logits: Array) -> tuple[Array, Array]:
+            seen = self._read_out(logits, batch)
+            loss, d_logits = score(seen)
+            d_logits = np.asarray(d_logits)
+            if d_logits.shape != seen.shape:
+                raise ShapeError(f"Model: the gradient is {written(d_logits.shape)}, the logits are {written(seen.shape)}")
+            inward = d_logits.reshape(logits.shape) if self.head.once else time_first(d_logits, batch)
+            return np.asarray(loss), np.where(live, inward, 0).astype(self.rnn.dtype)
+
+        scores = self.head.gradients_of(y, scored, held)
+        inner = record.gradients(outward(scores.d_y, batch))
+        read = {name: scores.parameters[readout_name] for name, readout_name in self._read_parameters.items()}
+        return float(scores.losses), inner.parameters | read, record.state
+
+    def ctc_gradients(
+        self,
+        x: Any,
+        targets: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        target_lengths: Any = None,
+        blank: int = 0,
+        zero_infinity: bool = False,
+        dropout_seed: int | None = None,
+    ) -> tuple[float, dict[str, Array], State]:
+        """The loss of labels without their times, its gradients by parameter, and the last state.
+
+        The loss is the mean over the sequences of -ln p(targets), nats a sequence: `elman.ctc.ctc`, which tells what
+        `target_lengths`, `blank` and `zero_infinity` are. `targets` are labels `[B, U]`, or `[U]` for one sequence; the
+        model ends in a softmax and reads every step. Raises as `ctc`, and `SettingError` for another model.
+
+        >>> import elman
+        >>> model = elman.Model.from_layers(elman.RNN(elman.cells.gru, input=2, hidden=3), 4)
+        >>> loss, gradients, _ = model.ctc_gradients(np.ones((1, 5, 2)), [[2, 1]])
+        >>> loss > 0, len(gradients) == len(model.parameters)
+        (True, True)
+        """
+        asked = {"target_lengths": target_lengths, "blank": blank, "zero_infinity": zero_infinity}
+        score = self._ctc(targets, lengths, **asked)
+        return self.gradients_of(score, x, state, lengths, reset, dropout_seed=dropout_seed)
+
+    def ctc_loss(
+        self,
+        x: Any,
+        targets: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        target_lengths: Any = None,
+        blank: int = 0,
+        zero_infinity: bool = False,
+    ) -> float:
+        """The loss of `ctc_gradients`."""
+        asked = {"target_lengths": target_lengths, "blank": blank, "zero_infinity": zero_infinity}
+        score = self._ctc(targets, lengths, **asked)
+        return float(score(self.forward_propagation(x, state, lengths, reset).logits)[0])
+
+    def ctc_decode(self, x: Any, state: Any = None, lengths: Any = None, *, blank: int = 0, width: int | None = None) -> Any:
+        """The labels that a sequence says, or for a batch a list of them: `elman.labellings.ctc_decode`."""
+        self._check_transcribes()
+        logits = self.forward_propagation(x, state, lengths).logits
+        return ctc_decode(logits, lengths, blank, width=width)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _ctc(self, targets: Any, lengths: Any, **asked: Any) -> Score:
+        self._check_transcribes()
+
+        def score(logits: Array) -> tuple[float, Array]:
+            if logits.ndim == 2:
+                losses, d_logits = ctc(logits[None], np.asarray(targets)[None], lengths, **asked)
+                return float(losses[0]), d_logits[0]
+            losses, d_logits = ctc(logits, targets, lengths, **asked)
+            return float(np.mean(losses)), d_logits / len(losses)
+
+        return score
+
+    def _check_transcribes(self) -> None:
+        if self.head.once or not self.head.wants_tokens:
+            what = "reads once" if self.head.once else f"ends in {self.head.gate}"
+            raise SettingError(f"Model: CTC wants a distribution at every step; this model {what}, a softmax each step does")
