@@ -97,10 +97,6 @@ class Places:
         """Inputs whose rows totals read: these want to stand one behind another."""
         return tuple(sorted(i for i in self._summed if self.graph.nodes[i].gate == "input"))
 
-    def summed_at(self, index: int) -> Place:
-        """Where a total reads the rows of a value."""
-        return Place("chunk", index)
-
     def _phase_of_copy(self, index: int) -> str:
         """When a value that is no gate's can be copied: as soon as what it is read from is there."""
         node = self.graph.nodes[index]

@@ -46,24 +46,34 @@ def compute(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: R
     if threads == 1:
         _alone(program, prepared, call, batch)
         return
-    examples, lanes = min(threads, batch), 1
-    apart = program.has_totals and batch >= ROWS * threads
-    if batch < threads or program.weights > NEAR or program.has_totals:
-        enough = shared.useful(step, MEET * program.meetings) if program.meetings and not apart else threads
-        lanes = min(enough, threads, threads if apart else program.blocks)
-    parts, pace = lanes if lanes > 1 or program.has_totals else examples, program.pace(batch)
+    way, parts = _way(program, batch, threads, step)
+    pace = program.pace(batch)
     wanted = parts > 1 and (shared.is_asked or pace.together or work > LONG) and crew.is_free
-    program.code_for(batch, lanes if wanted else 1, apart=apart)  # compiled before the clock runs
+    if wanted and way != "examples":
+        program.code_for(batch, parts, apart=way == "apart")  # compiled before the clock runs
+    else:
+        program.code_for(batch)
     begun = perf_counter()
     if not wanted:
         together = False
-    elif lanes > 1:
-        together = _with_lanes(program, prepared, call, rows, lanes, apart)
+    elif way == "examples":
+        together = _with_examples(program, prepared, call, rows, parts)
     else:
-        together = _with_examples(program, prepared, call, rows, examples)
+        together = _in_one_workspace(program, prepared, call, rows, parts, way == "apart")
     if not together:
         _alone(program, prepared, call, batch)
     pace.took(together, (perf_counter() - begun) / max(rows.count, 1))
+
+
+def _way(program: "LlvmProgram", batch: int, threads: int, step: int) -> tuple[str, int]:
+    """What so many threads share, and how many of them are worth it: examples; lanes; or, `apart`, examples and totals."""
+    if program.has_totals and batch >= ROWS * threads:
+        return "apart", threads
+    enough = shared.useful(step, MEET * program.meetings) if program.meetings else threads
+    lanes = min(enough, threads, program.blocks)
+    if program.has_totals or (lanes > 1 and (batch < threads or program.weights > NEAR)):
+        return "lanes", lanes
+    return "examples", min(threads, batch)
 
 
 def _alone(program: "LlvmProgram", prepared: "Packed", call: list[int], batch: int) -> None:
@@ -83,8 +93,10 @@ def _with_examples(program: "LlvmProgram", prepared: "Packed", call: list[int], 
     return _run(program, code, jobs, memories)
 
 
-def _with_lanes(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows, parts: int, apart: bool) -> bool:
-    """In one workspace: each has some of the lanes, or `apart` some of the examples and of the totals."""
+def _in_one_workspace(
+    program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows, parts: int, apart: bool
+) -> bool:
+    """Each has some of the lanes, or `apart` some of the examples and of the totals."""
     counter, cuts, batch = aligned((LINE // 8,), np.dtype(np.int64)), np.array(rows.shares(parts), np.int64), len(rows.order)
     counter[:] = 0
     call[FIELDS.index("counter")], call[FIELDS.index("cuts")] = address(counter), address(cuts)

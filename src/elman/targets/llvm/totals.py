@@ -6,7 +6,7 @@ stood: neither chunks, nor tiles, nor threads, which share the elements, change 
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llvmlite import ir
 
@@ -38,8 +38,7 @@ class Total:
         """Where the rows of a value stand, and elements from one to the next."""
         kernel, source = self.kernel, self.kernel.grouping.source(operand)
         shape = self.graph.nodes[source.node].shape
-        place = kernel.places.summed_at(source.node)
-        pointer = kernel.pointer(place, self.row(kernel.index(0)), shape)
+        pointer = kernel.pointer(Place("chunk", source.node), self.row(kernel.index(0)), shape)
         lines, rest = divmod(source.offset, columns(shape, False))  # a part begins with a line of a matrix
         start = lines * columns(shape, True) + rest if len(shape) > 1 else source.offset
         return kernel.vectors(Group((), ())).address(pointer, kernel.index(start)), elements(shape, True)
@@ -50,9 +49,9 @@ class Total:
         blocks = -(-right // v.width)
         (x1, stride1), (x2, stride2) = (self._rows_of(i) for i in self.operands)
         tall, wide = tile_of(blocks, self.kernel.shaping.registers)
-        lines = Lines(tall, left, columns((right,), True), stride1)
-        function = products(self.kernel, v.width, lines, (wide, blocks, stride2))
-        begin, behind = self.kernel.share(self.kernel.index(lines.tiles))
+        sizes = Sizes(v.width, tall, wide, left, blocks, columns((right,), True), stride1, stride2)
+        function = products(self.kernel, sizes)
+        begin, behind = self.kernel.share(self.kernel.index(sizes.tiles))
         self.b.call(function, [self.into, x1, x2, self.rows, begin, behind])
 
     def _plain(self) -> None:
@@ -107,12 +106,24 @@ class Total:
                 add(v, lanes(kernel.index(blocks // wide * wide), blocks % wide))
 
 
-class Lines:
-    """The rows of a total, in tiles of so many: of a matrix of `count` rows, `pad` elements from one to the next."""
+class Sizes(NamedTuple):
+    """Of a product that is summed over rows: lanes of a vector, rows and vectors of a tile, rows and vectors of the total,
+    and elements from row to row of the total and of both operands.
+    """
 
-    def __init__(self, tall: int, count: int, pad: int, stride: int) -> None:
-        self.tall, self.count, self.pad, self.stride = tall, count, pad, stride
-        self.tiles = -(-count // tall)
+    width: int
+    tall: int
+    wide: int
+    lines: int
+    blocks: int
+    pad: int
+    stride1: int
+    stride2: int
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles stand one below another."""
+        return -(-self.lines // self.tall)
 
 
 def tile_of(blocks: int, registers: int) -> tuple[int, int]:
@@ -122,14 +133,12 @@ def tile_of(blocks: int, registers: int) -> tuple[int, int]:
     return min((registers - 2) // wide - 1, 8 if wide > 1 else 12), wide
 
 
-def products(frame: Frame, width: int, lines: Lines, across: tuple[int, int, int]) -> ir.Function:
+def products(frame: Frame, sizes: Sizes) -> ir.Function:
     """`products(into, x1, x2, rows, begin, behind)`: tiles of into[j, i] += x1[n, j] x2[n, i] over the rows n.
 
-    One function for all totals of the same sizes. `across` is vectors of a tile, vectors of a row of the total, and elements
-    from row to row of x2.
+    One function for all totals of the same sizes.
     """
-    wide, blocks, stride2 = across
-    name = f"products.{width}." + ".".join(map(str, (lines.tall, lines.count, lines.pad, lines.stride, *across)))
+    name = "products." + ".".join(map(str, sizes))
     if name in frame.module.globals:
         return frame.module.globals[name]
     function = ir.Function(frame.module, ir.FunctionType(ir.VoidType(), [POINTER] * 3 + [INDEX] * 3), name)
@@ -137,15 +146,15 @@ def products(frame: Frame, width: int, lines: Lines, across: tuple[int, int, int
     function.attributes.add("noinline")
     inner = Frame.within(frame, function)
     into, x1, x2, rows, begin, behind = function.args
-    b, v = inner.b, Vectors(inner.b, frame.module, frame.dtype, width)
+    b, v = inner.b, Vectors(inner.b, frame.module, frame.dtype, sizes.width)
 
     def tile(first: Value, tall: int, block: Value, vectors: int) -> None:
-        lanes = [b.mul(b.add(block, INDEX(u)), INDEX(width)) for u in range(vectors)]
-        line = [b.mul(b.add(first, INDEX(r)), INDEX(lines.pad)) for r in range(tall)]
+        lanes = [b.mul(b.add(block, INDEX(u)), INDEX(sizes.width)) for u in range(vectors)]
+        line = [b.mul(b.add(first, INDEX(r)), INDEX(sizes.pad)) for r in range(tall)]
         at = [b.add(start, lane) for start in line for lane in lanes]
         left, right = v.address(x1, first), [v.address(x2, lane) for lane in lanes]
         with inner.loop(INDEX(0), rows, carried=[v.load(into, here) for here in at]) as over:
-            row1, row2 = b.mul(over.index, INDEX(lines.stride)), b.mul(over.index, INDEX(stride2))
+            row1, row2 = b.mul(over.index, INDEX(sizes.stride1)), b.mul(over.index, INDEX(sizes.stride2))
             operands = [v.load(pointer, row2) for pointer in right]
             sums = iter(over.now)
             over.next = []
@@ -157,16 +166,16 @@ def products(frame: Frame, width: int, lines: Lines, across: tuple[int, int, int
 
     def column(block: Value, vectors: int) -> None:
         """All tiles that share lanes: what is read of x2 stays near meanwhile."""
-        whole = lines.count // lines.tall
+        whole = sizes.lines // sizes.tall
         with inner.loop(begin, inner.smaller(behind, INDEX(whole))) as over:
-            tile(b.mul(over.index, INDEX(lines.tall)), lines.tall, block, vectors)
-        if lines.count % lines.tall:
-            with b.if_then(b.icmp_signed("==", behind, INDEX(lines.tiles))):
-                tile(INDEX(whole * lines.tall), lines.count % lines.tall, block, vectors)
+            tile(b.mul(over.index, INDEX(sizes.tall)), sizes.tall, block, vectors)
+        if sizes.lines % sizes.tall:
+            with b.if_then(b.icmp_signed("==", behind, INDEX(sizes.tiles))):
+                tile(INDEX(whole * sizes.tall), sizes.lines % sizes.tall, block, vectors)
 
-    with inner.loop(INDEX(0), INDEX(blocks // wide)) as over:
-        column(b.mul(over.index, INDEX(wide)), wide)
-    if blocks % wide:
-        column(INDEX(blocks // wide * wide), blocks % wide)
+    with inner.loop(INDEX(0), INDEX(sizes.blocks // sizes.wide)) as over:
+        column(b.mul(over.index, INDEX(sizes.wide)), sizes.wide)
+    if sizes.blocks % sizes.wide:
+        column(INDEX(sizes.blocks // sizes.wide * sizes.wide), sizes.blocks % sizes.wide)
     b.ret_void()
     return function
