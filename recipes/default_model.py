@@ -8,7 +8,6 @@ of the training: stopped, it goes on from there to the same bits.
 """
 
 import argparse
-import math
 import platform
 import random
 import sysconfig
@@ -68,7 +67,7 @@ def main() -> None:
         with trainer.averaged():
             bits = evaluate(model, validation[:100_000])
         print(f"{trainer.step:6} {trainer.seconds:7.0f} s  validation {bits:.4f} bits", flush=True)
-        return bits * math.log(2)
+        return bits
 
     with Run(given.run, trainer, save_every=1000, measure=measured) as run:
         for _ in run:
