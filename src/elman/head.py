@@ -15,6 +15,7 @@ from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.program import Asked, Program, program
+from elman.recompute import backward
 from elman.rnn import RNN
 from elman.scoring import TARGET, only_logits, output_node, reads_tokens, with_gradients, with_logits, with_loss
 from elman.shapes import Shape
@@ -97,12 +98,12 @@ class Head:
 
     def gradients_of(self, y: Array, score: Callable[[Array], tuple[Array, Array]], lengths: Array | None) -> Scores:
         """Losses that `score` makes of the logits `[T, B, ...]`, as it gives their gradient for these; and the others."""
-        compiled = self._program(only_logits(self.readout.graph), Asked(gradient=True))
+        compiled, held = self._program(only_logits(self.readout.graph), Asked(gradient=True)), self.readout._held
         inputs = {self.readout._input: self._read(y, lengths)}
-        run = compiled.forward(compiled.prepare(self.readout.parameters), inputs, {}, lengths=self._lengths(lengths))
+        run = compiled.forward(held.prepare(compiled), inputs, {}, lengths=self._lengths(lengths))
         losses, d_logits = score(run.outcome.outputs["logits"])
-        found = compiled.backward(self.readout.parameters, run, {"logits": d_logits})
-        return Scores(losses, self._back(found.outputs["d_" + self.readout._input], y, lengths), found.sums)
+        found = backward(compiled, held, run, {"logits": d_logits}, {})
+        return Scores(losses, self._back(found.outputs[GRADIENT + self.readout._input], y, lengths), found.sums)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from elman.errors import ElmanError, SettingError
 from elman.flow import outward, time_first
 from elman.gates import Array
 from elman.gradient_checks import checked_smoothing, checked_weights
-from elman.head import Head
-from elman.layer import Layer
+from elman.head import Head, Scores
+from elman.layer import Layer, Record
 from elman.rnn import RNN
 from elman.states import State
 
@@ -215,9 +215,14 @@ class Network(ABC):
         counts = live if weights is None else self._weights(weights, y, live, batch)
         shares = (counts / max(1, np.count_nonzero(live))).astype(self.rnn.dtype)
         scores = self.head.gradients(y, self._targets(targets, x, y, batch, lengths), shares, lengths, smoothing)
-        inner = record.gradients(outward(scores.d_y, batch))
+        parameters, d_state = self._followed_back(record, scores)
+        return Scored(_mean(scores.losses, live, counts), parameters, d_state, record.state)
+
+    def _followed_back(self, record: Record, scores: Scores) -> tuple[dict[str, Array], State]:
+        """The gradients of a loss by parameter, and for the first state, from those that the head found."""
+        inner = record.gradients(outward(scores.d_y, record.state.batch))
         read = {name: scores.parameters[readout_name] for name, readout_name in self._read_parameters.items()}
-        return Scored(_mean(scores.losses, live, counts), inner.parameters | read, inner.state, record.state)
+        return inner.parameters | read, inner.state
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from elman.ctc import ctc
 from elman.errors import SettingError, ShapeError
-from elman.flow import outward, time_first
+from elman.flow import time_first
 from elman.gates import Array
 from elman.labellings import ctc_decode
 from elman.network import Network
@@ -44,7 +44,8 @@ class Transcribes(Network):
         (True, 'by')
         """
         x = self._input(x, lengths)
-        record = self.rnn.record(x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed)
+        how: dict[str, Any] = {"truncate": self.bptt_truncate, "dropout_seed": dropout_seed, "input_gradient": False}
+        record = self.rnn.record(x, state, lengths, reset, **how)
         batch, held = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, held)[..., None]
@@ -59,9 +60,7 @@ class Transcribes(Network):
             return np.asarray(loss), np.where(live, inward, 0).astype(self.rnn.dtype)
 
         scores = self.head.gradients_of(y, scored, held)
-        inner = record.gradients(outward(scores.d_y, batch))
-        read = {name: scores.parameters[readout_name] for name, readout_name in self._read_parameters.items()}
-        return float(scores.losses), inner.parameters | read, record.state
+        return float(scores.losses), self._followed_back(record, scores)[0], record.state
 
     def ctc_gradients(
         self,
