@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=0.004)
     parser.add_argument("--decay", type=float, default=0.01)
+    parser.add_argument("--recurrent-dropout", type=float, default=0.0)
     given = parser.parse_args()
 
     vocabulary = Vocabulary.characters(SYMBOLS)
@@ -51,7 +52,9 @@ def main() -> None:
     training, validation = split(vocabulary.encode(corpus.text), 0.05)
     counts = f"{len(training):,} symbols to learn from, {len(validation):,} for validation"
     print(f"{len(corpus.files)} files, {counts}", flush=True)
-    model = elman.Model(len(vocabulary), given.hidden, None, cells.CELLS[given.cell], vocabulary=vocabulary)
+    sizes = {"input": len(vocabulary), "hidden": given.hidden}
+    layer = elman.RNN(cells.CELLS[given.cell], recurrent_dropout=given.recurrent_dropout, **sizes)
+    model = elman.Model.from_layers(layer, len(vocabulary), vocabulary=vocabulary)
     rates = schedules.WarmUp(schedules.Cosine(given.rate, given.steps, given.rate / 100), 300)
     trainer = elman.Trainer(
         model,

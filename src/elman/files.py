@@ -15,6 +15,7 @@ from elman.model import FORMAT, VERSION, Model
 from elman.proof import BEFORE
 from elman.replay import from_graph
 from elman.shapes import Shape, written
+from elman.storage import lengthened, stored_type
 from elman.text import Vocabulary
 
 Opened = TypeVar("Opened")
@@ -74,7 +75,7 @@ def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any], target: st
     """A model from its facts, with the parameters that a file holds."""
     if not _of_format(facts, FORMAT, VERSION):  # those of a decoder inside are seen here first
         raise ModelFileError(f"{_one_line(repr(facts.get('format')))} is no {FORMAT!r} version {VERSION}")
-    check_arrays(arrays, model_parameters(facts), facts["dtype"])
+    check_arrays(arrays, model_parameters(facts), facts["dtype"], stored_type(facts))
     for fact, kind in (("training", dict), ("once", bool), ("tokens", bool)):
         if not isinstance(facts[fact], kind):
             raise ModelFileError(f"{fact} is {type(facts[fact]).__name__}, {kind.__name__} is wanted")
@@ -94,7 +95,7 @@ def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any], target: st
         bptt_truncate=facts["bptt_truncate"],
         **{name: size for name, size in readout.sizes.items() if name != "hidden"},
     )
-    model.update(arrays)
+    model.update(lengthened(arrays, facts["dtype"]))
     model.training = facts["training"]
     return model
 
@@ -106,16 +107,18 @@ def model_parameters(facts: Mapping[str, Any]) -> dict[str, Shape]:
     return layers | {f"readout.{name}" if name in layers else name: shape for name, shape in read.items()}
 
 
-def check_arrays(arrays: Mapping[str, Array], wanted: Mapping[str, Shape], dtype: Any) -> None:
+def check_arrays(arrays: Mapping[str, Array], wanted: Mapping[str, Shape], dtype: Any, stored: Any = None) -> None:
     """Raises `ModelFileError` unless a file holds what its equations want: before anything is made of sizes it claims."""
+    stored = dtype if stored is None else stored
+    told = "" if stored == dtype else f", stored as {stored}"
     if dtype not in DTYPES:
         raise ModelFileError(f"dtype {dtype} is not supported; it is {' or '.join(DTYPES)}")
     found = {name: array.shape for name, array in arrays.items()}
     if dict(wanted) != found:
         raise ModelFileError(_difference(found, wanted))
     for name, array in arrays.items():
-        if array.dtype != dtype:
-            raise ModelFileError(f"{name} holds {array.dtype}, the model is of {dtype}")
+        if array.dtype != stored:
+            raise ModelFileError(f"{name} holds {array.dtype}, the model is of {dtype}{told}")
 
 
 def _difference(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:

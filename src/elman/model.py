@@ -19,11 +19,12 @@ from elman.io import safetensors
 from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.pooled import POOLS, Pooled
-from elman.proof import Proof, digest
+from elman.proof import Proof
 from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.stack import Stack
 from elman.states import State
+from elman.storage import in_file
 from elman.streams import Stream, Streams
 from elman.text import Vocabulary
 from elman.trace import Cell
@@ -197,17 +198,15 @@ class Model(Transcribes, Generates):
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, stored: str | None = None) -> None:
         """Write the model to one safetensors file, atomically: weights, graphs, sizes, vocabulary, training facts.
 
-        A recorded output (`proof`) goes with it while the parameters are those that it was recorded for. Raises
-        `ModelFileError` where it cannot be written.
+        `stored="float16"` rounds each weight to 11 significant bits: a file of half the size, which opens as a model of the
+        same type as this one. A recorded output (`proof`) goes with the weights that it was recorded for, so it stays out
+        where they changed or are rounded. Raises `ModelFileError` where the file cannot be written, or a weight is too large
+        for `stored`.
         """
-        proof, facts = self.proof, self._facts()
-        if proof is None or proof.parameters != digest(self.parameters):
-            safetensors.write(path, self.parameters, facts)
-        else:
-            safetensors.write(path, {**self.parameters, **proof.arrays()}, {**facts, "proof": proof.source})
+        safetensors.write(path, *in_file(self.parameters, self._facts(), self.proof, stored))
 
     def prove(self, x: Any, y: Any, source: str = "recorded") -> None:
         """Keep an input and the output recorded for it, by `source`: a file of the model is checked with them when opened.
