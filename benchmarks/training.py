@@ -27,7 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is there
 import numpy as np
 
 import elman
-from elman.bench.peers.equations import Equations
+from elman.bench.peers.equations import ARRANGED, WRITTEN, Equations, as_written
 from elman.bench.timing import Way, interleaved
 from elman.cells import CELLS
 from elman.optim import Adam, clip_by_norm
@@ -85,12 +85,12 @@ def ours(setting: Setting) -> Iterator[tuple[str, Callable[[], float]]]:
 
 
 def by_pytorch(setting: Setting) -> Iterator[tuple[str, Callable[[], float]]]:
-    """The module that PyTorch has for the cell; else the equations in a loop."""
+    """The module that PyTorch has for the cell; else the equations in a loop, as written and as arranged."""
     import torch
 
-    def made(threads: int) -> Callable[[], float]:
+    def made(threads: int, build: Callable[[Any, Setting], tuple[Any, list[Any]]]) -> Callable[[], float]:
         torch.manual_seed(0)
-        run, parameters = (_module if setting.cell in ORDERS else _loop)(torch, setting)
+        run, parameters = build(torch, setting)
         head = torch.nn.Linear(setting.hidden, VOCABULARY)
         parameters = [*parameters, *head.parameters()]
         optimiser = torch.optim.Adam(parameters, RATE)
@@ -109,8 +109,10 @@ def by_pytorch(setting: Setting) -> Iterator[tuple[str, Callable[[], float]]]:
 
         return step
 
+    forms = {"": _module} if setting.cell in ORDERS else {f" {ARRANGED}": _arranged, f" {WRITTEN}": _written}
     for threads in THREADS:
-        yield f"PyTorch {threads}", made(threads)
+        for form, build in forms.items():
+            yield f"PyTorch {threads}{form}", made(threads, build)
 
 
 def _detached(state: Any) -> Any:
@@ -132,14 +134,25 @@ def _module(torch: Any, setting: Setting) -> tuple[Any, list[Any]]:
     return run, [*embedding.parameters(), *module.parameters()]
 
 
-def _loop(torch: Any, setting: Setting) -> tuple[Any, list[Any]]:
-    equations = _equations(setting)
+def _arranged(torch: Any, setting: Setting) -> tuple[Any, list[Any]]:
+    return _loop(torch, setting, _equations(setting), lambda tokens: tokens, [])
+
+
+def _written(torch: Any, setting: Setting) -> tuple[Any, list[Any]]:
+    """An embedding, and every equation in the loop, a product for each that stands there."""
+    embedding = torch.nn.Embedding(VOCABULARY, setting.hidden)
+    rnn = elman.RNN(CELLS[setting.cell], input=setting.hidden, hidden=setting.hidden)
+    equations = Equations(as_written(rnn.graph), rnn.parameters)
+    return _loop(torch, setting, equations, embedding, [*embedding.parameters()])
+
+
+def _loop(torch: Any, setting: Setting, equations: Equations, read: Any, more: list[Any]) -> tuple[Any, list[Any]]:
     before, loop, after = equations.functions(torch, torch.nn.functional)
     held = [torch.tensor(array, requires_grad=True) for array in equations.held]
     first = tuple(map(torch.tensor, equations.first(setting.batch)))
 
     def run(x: Any, states: Any) -> tuple[Any, Any]:
-        given, aside = before(x.T, *held)
+        given, aside = before(read(x.T), *held)
         states, found = states or first, []
         for now in zip(*given, strict=True):
             states, kept = loop(states, now, *held)
@@ -147,7 +160,7 @@ def _loop(torch: Any, setting: Setting) -> tuple[Any, list[Any]]:
         y = after(aside, [torch.stack(kept) for kept in zip(*found, strict=True)], *held)
         return y.transpose(0, 1), tuple(state.detach() for state in states)
 
-    return run, held
+    return run, [*held, *more]
 
 
 def by_jax(setting: Setting) -> Iterator[tuple[str, Callable[[], float]]]:
@@ -219,11 +232,17 @@ def main() -> None:
             for _ in range(5):  # elman compiles what threads share when it first tries them
                 way.call()
         taken, _ = interleaved(ways, {}, given.seconds)
-        best = min((seconds for name, seconds in taken.items() if name != "elman"), default=float("nan"))
-        ratios.append(best / taken["elman"])
+        best = {form: _best(taken, form) / taken["elman"] for form in ((WRITTEN, ARRANGED, "JAX") if given.cells else ("",))}
+        ratios.append([*best.values()])
         told = "  ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in taken.items())
-        print(f"{setting!s:26} {told}  ms: {ratios[-1]:.2f} times the best peer", flush=True)
-    print(f"geometric mean {np.exp(np.mean(np.log(ratios))):.2f}")
+        against = ", ".join(f"{ratio:.2f} times the best {form or 'peer'}" for form, ratio in best.items())
+        print(f"{setting!s:26} {told}  ms: {against}", flush=True)
+    print("geometric mean", *(f"{mean:.2f}" for mean in np.exp(np.mean(np.log(ratios), 0))))
+
+
+def _best(taken: dict[str, float], form: str) -> float:
+    """The least time of a peer, in one form if it is told."""
+    return min((seconds for name, seconds in taken.items() if name != "elman" and form in name), default=float("nan"))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def shipped_model() -> str:
         "vocabulary": f"{len(model.vocabulary or '')} {model.vocabulary.kind if model.vocabulary else ''}",
         "learnt from": f"{facts['symbols']:,} characters: {facts['corpus']}",
         "learnt in": f"{facts['updates']:,} updates, {facts['seconds'] / 60:.0f} minutes",
-        "recipe": f"`python {facts['recipe']} src/elman/models/default.safetensors`",
+        "recipe": f"`python {facts['recipe']} RUN src/elman/models/default.safetensors`",
     }
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 

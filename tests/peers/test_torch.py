@@ -1,23 +1,15 @@
 """PyTorch as the oracle: the same weights give the same numbers, forward and backward."""
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 import pytest
 
 import elman
+from torch_nets import KINDS, STATES, named
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
-KINDS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
-GATES = {  # in the order of PyTorch's rows
-    "elman": [("wax", "waa", "ba")],
-    "gru": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "rzn"],
-    "lstm": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "ifgo"],
-}
-STATES = {"elman": ("a",), "gru": ("h",), "lstm": ("h", "c")}
 B, T, INPUTS, H = 4, 7, 5, 6
 LENGTHS = (3, 7, 1, 5)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -27,19 +19,6 @@ every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
 def module_of(kind: str, dtype: str, inputs: int = INPUTS, hidden: int = H):
     torch.manual_seed(3)
     return getattr(torch.nn, KINDS[kind])(inputs, hidden, batch_first=True, dtype=getattr(torch, dtype))
-
-
-def named(kind: str, arrays: Iterable, join: Callable) -> dict[str, np.ndarray]:
-    """PyTorch's four stacked arrays (input and recurrent weight, two biases) under the names of the equations."""
-    w_input, w_hidden, b_input, b_hidden = (array.detach().numpy() for array in arrays)
-    found, rows = {}, w_hidden.shape[1]
-    for k, (w, u, b) in enumerate(GATES[kind]):
-        part = slice(k * rows, (k + 1) * rows)
-        inside = b == "bn"  # the one bias that PyTorch's second cannot be added to: it stands inside the reset
-        found |= {w: w_input[part], u: w_hidden[part]}
-        found |= {b: b_input[part] if inside else join(b_input[part], b_hidden[part])}
-        found |= {"dn": b_hidden[part]} if inside else {}
-    return found
 
 
 def parameters_of(kind: str, module) -> dict[str, np.ndarray]:

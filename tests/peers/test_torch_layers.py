@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 
 import elman
+import torch_nets
+from torch_nets import KINDS, STATES
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
-KINDS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
-GATES = {  # in the order of PyTorch's rows
-    "elman": [("wax", "waa", "ba")],
-    "gru": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "rzn"],
-    "lstm": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "ifgo"],
-}
-STATES = {"elman": ("a",), "gru": ("h",), "lstm": ("h", "c")}
 B, T, INPUTS, H = 5, 8, 3, 4
 LENGTHS = (3, 8, 1, 5, 8)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -34,18 +29,11 @@ def parts(both: bool, layers: int = 2) -> list[tuple[str, str]]:
 
 
 def named(kind: str, module: Any, both: bool, read: Callable, join: Callable, layers: int = 2) -> dict[str, np.ndarray]:
-    """PyTorch's stacked arrays under the names of the equations; `read` takes a parameter to an array."""
+    """PyTorch's stacked arrays under the names of the equations, part by part; `read` takes a parameter to an array."""
     found = {}
     for end, part in parts(both, layers):
-        w_input, w_hidden, b_input, b_hidden = (
-            read(getattr(module, f"{array}_{end}")).numpy() for array in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        for k, (w, u, b) in enumerate(GATES[kind]):
-            rows = slice(k * H, (k + 1) * H)
-            inside = b == "bn"  # the one bias that PyTorch's second cannot be added to: it stands inside the reset
-            found |= {part + w: w_input[rows], part + u: w_hidden[rows]}
-            found |= {part + b: b_input[rows] if inside else join(b_input[rows], b_hidden[rows])}
-            found |= {part + "dn": b_hidden[rows]} if inside else {}
+        arrays = (read(getattr(module, f"{name}_{end}")) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        found |= {part + name: value for name, value in torch_nets.named(kind, arrays, join).items()}
     return found
 
 

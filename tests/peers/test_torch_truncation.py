@@ -3,25 +3,18 @@
 A window of overlapping truncation holds the losses of k1 steps, and goes back through the k2 steps that end with them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import elman
+from torch_nets import KINDS, STATES, named
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
-KINDS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
-GATES = {  # in the order of PyTorch's rows
-    "elman": [("wax", "waa", "ba")],
-    "gru": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "rzn"],
-    "lstm": [(f"w{gate}", f"u{gate}", f"b{gate}") for gate in "ifgo"],
-}
-STATES = {"elman": ("a",), "gru": ("h",), "lstm": ("h", "c")}
 B, T, INPUTS, H = 4, 11, 5, 18
 LENGTHS = (4, 11, 1, 8)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -34,19 +27,6 @@ def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
         yield
-
-
-def named(kind: str, arrays: Any, join: Callable) -> dict[str, np.ndarray]:
-    """PyTorch's four stacked arrays (input and recurrent weight, two biases) under the names of the equations."""
-    w_input, w_hidden, b_input, b_hidden = (array.detach().numpy() for array in arrays)
-    found = {}
-    for k, (w, u, b) in enumerate(GATES[kind]):
-        part = slice(k * H, (k + 1) * H)
-        inside = b == "bn"  # the one bias that PyTorch's second cannot be added to: it stands inside the reset
-        found |= {w: w_input[part], u: w_hidden[part]}
-        found |= {b: b_input[part] if inside else join(b_input[part], b_hidden[part])}
-        found |= {"dn": b_hidden[part]} if inside else {}
-    return found
 
 
 class Problem:

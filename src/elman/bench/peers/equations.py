@@ -49,12 +49,12 @@ def forms(net: Net) -> dict[str, "Equations"]:
     tokens = net.embedding is not None
     plans = {ARRANGED: schedule(lower(net.graph, tokens=tokens))}
     if net.cell not in GATES and not tokens:
-        plans[WRITTEN] = _as_written(net.graph)
+        plans[WRITTEN] = as_written(net.graph)
     found = {label: Equations(plan, net.parameters) for label, plan in plans.items()}
     return {label: equations for label, equations in found.items() if equations.known}
 
 
-def _as_written(graph: Graph) -> Plan:
+def as_written(graph: Graph) -> Plan:
     """A plan that leaves every equation in the loop, but for those of parameters alone."""
     plan = schedule(graph)
     return replace(plan, phases=tuple("loop" if phase in PHASES else phase for phase in plan.phases))
