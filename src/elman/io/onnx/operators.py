@@ -15,6 +15,7 @@ from elman.errors import ModelFileError
 from elman.gates import GATES, Array
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
+from elman.io.onnx.convolving import convolved
 
 TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
@@ -177,6 +178,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Clip": _clip,
     "MatMul": np.matmul,
     "Gemm": _product,
+    "Conv": convolved,
     # activations
     **{name: _activation(name) for name in ACTIVATIONS if name not in ("Affine", "ScaledTanh", "ThresholdedRelu")},
     "ThresholdedRelu": lambda x, *, alpha=1.0: np.where(x > alpha, x, 0).astype(x.dtype),
