@@ -74,7 +74,7 @@ def _checked(net: Net, pairs: Mapping[str, str]) -> dict[str, str]:
         if unknown:
             raise SettingError(f"{asked}: there is no {kind} {unknown[0]!r}; there are {', '.join(declared)}")
     if len({*pairs.values()}) < len(pairs) or len(pairs) == len(net.outputs) or len(pairs) == len(net.inputs):
-        raise SettingError(f"{asked}: each input has an output of its own, and an input and an output that are none are left")
+        raise SettingError(f"{asked}: each input has an output of its own, and one input and one output are no state")
     return dict(pairs)
 
 

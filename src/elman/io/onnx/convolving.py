@@ -37,7 +37,7 @@ def convolved(
     x = _padded(x, width) if any(map(any, width)) else x
     places = tuple((size - span) // step + 1 for size, span, step in zip(x.shape[2:], spans, strides, strict=True))
     if min(places) < 1:
-        raise ModelFileError(f"an input {written(x.shape)}, padding included, is smaller than a window of {written(tuple(spans))}")
+        raise ModelFileError(f"an input {written(x.shape)}, padded, is smaller than a window of {written(tuple(spans))}")
     apart = tuple(stride * step for steps in (dilations, strides) for stride, step in zip(x.strides[2:], steps, strict=True))
     windows = as_strided(x, (*x.shape[:2], *kernel, *places), (*x.strides[:2], *apart), writeable=False)
     columns = windows.reshape(len(x), group, w.shape[1] * prod(kernel), prod(places))
@@ -49,7 +49,8 @@ def _padded(x: Any, width: Sequence[tuple[int, int]]) -> Any:
     """Zeros around an input; `np.pad` takes ten times as long where there is little to copy."""
     sizes = [before + size + after for size, (before, after) in zip(x.shape[2:], width, strict=True)]
     y = np.zeros((*x.shape[:2], *sizes), x.dtype)
-    y[(..., *(slice(before, before + size) for size, (before, _) in zip(x.shape[2:], width, strict=True)))] = x
+    inside: Any = (..., *(slice(before, before + size) for size, (before, _) in zip(x.shape[2:], width, strict=True)))
+    y[inside] = x
     return y
 
 

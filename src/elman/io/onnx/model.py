@@ -28,8 +28,8 @@ def load(
 
     Each recurrent node becomes a layer of this library, and so does a Scan that `save` wrote. `constants` are inputs that
     are always the same, such as a sampling rate: branches on them are taken once, here. `state` names inputs that are state,
-    each with the output that is its next value, where the file's own nodes do not tell it: a cell that was written out node by
-    node, a state within a branch. Then these are the state, all of it.
+    each with the output that is its next value, where no recurrent node tells it: where a cell was written out node by node,
+    or stands in a branch. Then these are the state, all of it.
 
     Warns of a GRU that comes from PyTorch without linear_before_reset=1: its numbers are not those of the PyTorch model.
     Raises `ModelFileError` for a file that cannot be read, an operator that is not supported, and a recurrent node whose
