@@ -6,6 +6,8 @@ Needs `pip install --no-deps g2p_en`: it asks for nltk and its dictionaries, whi
 
 import argparse
 import ast
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,10 @@ def loaded(path: Path, start: int, end: int) -> elman.EncoderDecoder:
 
 def own(source: Path, checkpoint: Path) -> Any:
     """The package's class, without what stands around it in the file: dictionaries that would be fetched."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
+    with warnings.catch_warnings(action="ignore"):  # of an escape in its source
+        tree = ast.parse(source.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "G2p"]
-    names: dict[str, Any] = {"np": np, "os": __import__("os"), "dirname": str(checkpoint.parent)}
+    names: dict[str, Any] = {"np": np, "os": os, "dirname": str(checkpoint.parent)}
     names |= {"cmudict": type("none", (), {"dict": staticmethod(dict)}), "construct_homograph_dictionary": dict}
     exec(compile(tree, str(source), "exec"), names)
     return names["G2p"]()
@@ -68,15 +71,18 @@ def main(words: str = WORDS) -> list[Compared]:
         tokens = np.array([theirs.g2idx[letter] for letter in [*word, "</s>"]])
         said = [theirs.idx2p[int(sound)] for sound in net.generate(tokens, length=20)]
         heard = [*(theirs.p2idx[sound] for sound in said), end]
-        differences.append(difference(net.forward_propagation(tokens, np.array(heard)).logits, logits(theirs, word, heard)))
+        found = net.forward_propagation(tokens, np.array(heard)).logits
+        differences.append(difference(found, logits(theirs, word, heard)))
         same += said == theirs.predict(word)
         print(f"{word:>16}  {' '.join(said)}")
-    far, large = (max(column) for column in zip(*differences, strict=True))
-    taken = in_turn(lambda: net.generate(tokens, length=20), lambda: theirs.predict(word), samples=100)
-    told = f"{same} of {len(differences)} words are said alike"
-    found = Compared(f"g2p_en, {checkpoint.name}, {word!r}", far, large, *taken, told)
-    print(found)
-    return [found]
+    far = [max(column) for column in zip(*differences, strict=True)]
+    told, steps = f"{same} of {len(differences)} words are said alike", f"{len(tokens)} letters, {len(heard)} sounds"
+    free = in_turn(lambda: net.generate(tokens, length=20), lambda: theirs.predict(word), samples=100)
+    forced = in_turn(lambda: net.forward_propagation(tokens, heard), lambda: logits(theirs, word, heard), samples=100)
+    compared = [Compared(f"g2p_en, {steps}, said one by one", *far, *free, told)]
+    compared.append(Compared(f"g2p_en, {steps}, told what to say", *far, *forced, told))
+    print(*compared, sep="\n")
+    return compared
 
 
 if __name__ == "__main__":
