@@ -202,6 +202,50 @@ def test_named_states_are_all_of_the_state():
     np.testing.assert_allclose(y, literal("RNN", {}, **given | {"h0": last})[0], atol=1e-5)
 
 
+def chosen(condition, output, then, other):
+    """An If of two lists of nodes, each of which gives `inner`."""
+    parts = [
+        helper.make_graph([helper.make_node(*n[:3], **n[3]) for n in nodes], name, [], [INFO("inner", 1, None)])
+        for name, nodes in (("then", then), ("else", other))
+    ]
+    return ("If", [condition], [output], {"then_branch": parts[0], "else_branch": parts[1]})
+
+
+def test_branches_side_by_side_may_share_names():
+    """One holds a constant under the name that the other has for what comes from the input."""
+    seven = helper.make_tensor("v", 1, [1], [7.0])
+    fixed = [("Constant", [], ["n"], {"value": seven}), ("Mul", ["x", "n"], ["inner"], {})]
+    moving = [("Neg", ["x"], ["n"], {}), ("Exp", ["n"], ["inner"], {})]
+    nested = [chosen("yes", "n", fixed, moving), ("Neg", ["n"], ["inner"], {})]
+    nodes = [
+        chosen("yes", "a", fixed, moving),
+        chosen("no", "b", fixed, moving),
+        chosen("yes", "c", nested, moving),
+        ("Sum", ["a", "b", "c"], ["y"], {}),
+    ]
+    inputs = [INFO(name, TensorProto.BOOL, []) for name in ("yes", "no")]
+    made = made_of(nodes, [INFO("x", 1, [3]), *inputs], [INFO("y", 1, [3])], {})
+    x = drawn(3)
+    for yes in (True, False):
+        for no in (True, False):
+            one, two = (7 * x if taken else np.exp(-x) for taken in (yes, no))
+            third = -7 * x if yes else np.exp(-x)
+            found, _ = load(made, constants={"yes": yes, "no": no})(x)
+            np.testing.assert_allclose(found, one + two + third, rtol=1e-5)
+            np.testing.assert_allclose(run(made, {"x": x, "yes": yes, "no": no})["y"], found, rtol=1e-6)
+
+
+def test_a_loop_of_constants_that_reads_an_input_is_no_constant():
+    """A Scan over constants whose body adds what the graph around it is given."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["row", "x"], ["sum"])], "body", [INFO("row", 1, [2])], [INFO("sum", 1, [2])]
+    )
+    rows, nodes = drawn(4, 2), [("Scan", ["rows"], ["y"], {"body": body, "num_scan_inputs": 1})]
+    loaded = load(made_of(nodes, [INFO("x", 1, [2])], [INFO("y", 1, [4, 2])], {"rows": rows}))
+    for x in drawn(2, 2):
+        np.testing.assert_allclose(loaded(x)[0], rows + x, rtol=1e-6)
+
+
 # ---------------------------------------------------------------- what does not fit
 
 

@@ -100,7 +100,7 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
     if any(value is ABSENT for value in inputs):
         return [ABSENT] * len(node.outputs)
     if node.op == "If":
-        part = branch_of(node, inputs[0])
+        part = node.attributes["then_branch" if np.asarray(inputs[0]).reshape(-1)[0] else "else_branch"]
         found = evaluated(part, values, run_recurrent)
         return [found[name] for name in part.outputs]
     if node.op == "Scan":
@@ -112,12 +112,6 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
     while inputs and inputs[-1] is None:
         inputs.pop()
     return as_arrays(function(*inputs, **node.attributes))
-
-
-def branch_of(node: Node, condition: Any) -> Net:
-    """The graph that an If takes."""
-    branch: Net = node.attributes["then_branch" if np.asarray(condition).reshape(-1)[0] else "else_branch"]
-    return branch
 
 
 def _scanned(node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> list[Array]:

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import branch_of, evaluated, once
+from elman.io.onnx.evaluate import evaluated, once
 from elman.io.onnx.reading import LAYER, Net, Node
 
 
 def folded(net: Net, around: Mapping[str, Array] | None = None) -> Net:
     """The net with all that needs no input computed once, in the graphs of its nodes too; `around` is what they see.
 
-    An If on something that is known becomes the nodes of its branch. Recurrent nodes remain.
+    An If on something that is known becomes the nodes of its branch. Recurrent nodes remain, and so do loops.
     """
     known = {**(around or {}), **net.constants}
     rest: list[Node] = []
@@ -20,11 +20,11 @@ def folded(net: Net, around: Mapping[str, Array] | None = None) -> Net:
     while waiting:
         node = waiting.pop()
         constant = all(name in known for name in node.inputs if name)
-        if node.op == "If" and constant:
-            branch = branch_of(node, known[node.inputs[0]])
+        if constant and node.op == "If":
+            branch = _taken(node, known[node.inputs[0]])
             known |= branch.constants
-            waiting += reversed([*branch.nodes, *_renamed(branch, node)])
-        elif constant and node.op not in GATES and node.op != LAYER:
+            waiting += reversed(branch.nodes)
+        elif constant and node.op not in GATES and node.op != LAYER and not any(graphs(node)):
             known |= evaluated(replace(net, nodes=(node,), constants=known), {}, once)
         else:
             rest.append(replace(node, attributes={name: _inner(part, known) for name, part in node.attributes.items()}))
@@ -42,10 +42,32 @@ def _inner(part: object, known: Mapping[str, Array]) -> object:
     return folded(part, {n: v for n, v in known.items() if n not in part.inputs}) if isinstance(part, Net) else part
 
 
-def _renamed(branch: Net, node: Node) -> list[Node]:
-    """What a branch gives, under the names that the If around it has for it."""
-    pairs = zip(branch.outputs, node.outputs, strict=False)
-    return [Node("Identity", ours, (theirs,), (ours,)) for theirs, ours in pairs if ours]
+def _taken(node: Node, condition: Array) -> Net:
+    """The branch of an If, by names that no other part of the net has: two branches side by side may share theirs."""
+    branch: Net = node.attributes["then_branch" if condition.reshape(-1)[0] else "else_branch"]
+    before = next(filter(None, node.outputs), node.name)
+    names = {name: f"{before}/{name}" for name in (*branch.constants, *(n for made in branch.nodes for n in made.outputs))}
+    inner = _called(branch, names)
+    ends = [Node("Identity", ours, (theirs,), (ours,)) for theirs, ours in zip(inner.outputs, node.outputs, strict=False)]
+    return replace(inner, nodes=(*inner.nodes, *(end for end in ends if end.name)))
+
+
+def _called(net: Net, names: Mapping[str, str]) -> Net:
+    """A graph with names in the place of others, in the graphs of its nodes too."""
+
+    def new(old: Iterable[str]) -> tuple[str, ...]:
+        return tuple(names.get(name, name) if name else "" for name in old)
+
+    def renamed(node: Node) -> Node:
+        parts = {key: _called(p, names) if isinstance(p, Net) else p for key, p in node.attributes.items()}
+        return replace(node, inputs=new(node.inputs), outputs=new(node.outputs), attributes=parts)
+
+    return replace(
+        net,
+        nodes=tuple(map(renamed, net.nodes)),
+        constants=dict(zip(new(net.constants), net.constants.values(), strict=True)),
+        outputs=dict(zip(new(net.outputs), net.outputs.values(), strict=True)),
+    )
 
 
 def _used(nodes: Iterable[Node]) -> set[str]:
