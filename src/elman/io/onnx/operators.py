@@ -27,6 +27,8 @@ TYPES = {
 def _cast(x: Any, *, to: int, saturate: int = 1) -> Any:
     if to not in TYPES:
         raise ModelFileError(f"type {to} is not supported; it is one of {', '.join(map(str, TYPES))}")
+    if x.dtype == TYPES[to]:
+        return x
     with np.errstate(invalid="ignore", over="ignore"):
         return x.astype(TYPES[to])
 
