@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+import elman
+
 
 def file_of(package: str, ending: str) -> Path:
     """A file that an installed package brings, found without importing the package."""
@@ -38,11 +40,13 @@ def difference(ours: Any, theirs: Any) -> tuple[float, float]:
 
 
 def in_turn(ours: Callable[[], Any], theirs: Callable[[], Any], samples: int = 200) -> tuple[float, float]:
-    """Seconds a call, the median of samples that are taken in turn, so that a busy machine slows both."""
+    """Seconds a call on one thread, the median of samples taken in turn, so that a busy machine slows both."""
+    elman.threads(1)
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(samples):
         for call, kept in zip((ours, theirs), taken, strict=True):
             start = perf_counter()
             call()
             kept.append(perf_counter() - start)
+    elman.threads(None)
     return median(taken[0]), median(taken[1])

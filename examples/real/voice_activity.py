@@ -19,6 +19,8 @@ FILES = {
     "silero_vad.onnx": (16000, 8000),
     "silero_vad_16k_op15.onnx": (16000,),
     "silero_vad_op18_ifless.onnx": (16000, 8000),
+    "silero_vad_half.onnx": (16000,),
+    "silero_vad_openvino_16k.onnx": (16000,),
 }
 """One piece a call, at these samples a second."""
 
@@ -61,9 +63,10 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 def piece_by_piece(path: Path, rate: int, seconds: float) -> Compared:
     """A piece a call, and the state from one call to the next."""
-    model = elman.io.onnx.load(path, constants={"sr": rate}, state={"state": "stateN"})
     runtime, sound = session(path), pieces(rate, seconds)[:, None]
-    state, theirs = None, {"state": np.zeros((2, 1, 128), np.float32), "sr": np.array(rate)}
+    known = {"sr": np.array(rate)} if "sr" in [entry.name for entry in runtime.get_inputs()] else {}
+    model = elman.io.onnx.load(path, constants=known, state={"state": "stateN"})
+    state, theirs = None, {"state": np.zeros((2, 1, 128), np.float32), **known}
     heard, wanted = [], []
     for piece in sound:
         y, state = model(piece, state)
