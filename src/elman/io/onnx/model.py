@@ -55,7 +55,8 @@ class ImportedModel:
 
     `x` is an array where the file has one input, or a mapping from name to array; `y` likewise. Inputs that only start
     recurrent nodes, and outputs that only end them, are the state, and left out: the state is a `State` with a part for
-    each recurrent node, in the order of the file, also where the file keeps none. `layers` are the layers behind it,
+    each recurrent node, in the order of the file, also where the file keeps none; or one for each input that was named as
+    state, batch first. `layers` are the layers behind it,
     `inputs` and `outputs` what the file declares. Made by `load`.
     """
 
