@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from elman.errors import ModelFileError
 from elman.io.onnx import run
 from elman.io.onnx.operators import BEFORE_13, OPERATORS
 
@@ -13,6 +14,7 @@ X, Y = (RNG.normal(size=(2, 3, 4)).astype(np.float32) for _ in "xy")
 P = np.abs(X) + np.float32(0.5)
 INTEGERS = np.array([[-7, 7, 9], [-9, 2, 5]], np.int64)
 TRUE = X > 0
+SIGNAL, PICTURE, FILTERS = (RNG.normal(size=size).astype(np.float32) for size in ((2, 4, 11), (2, 4, 7, 6), (6, 4, 3, 2)))
 
 
 def at(*values):
@@ -52,6 +54,12 @@ CASES = [
     ("MatMul", [X, RNG.normal(size=(4, 5)).astype(np.float32)], {}),
     ("Gemm", [X[0], Y[0], P[0, :, :3]], {"alpha": 0.5, "beta": 2.0, "transB": 1}),
     ("Gemm", [X[0], Y[0]], {"transA": 1}),
+    ("Conv", [SIGNAL, FILTERS[..., 0]], {}),
+    ("Conv", [SIGNAL, FILTERS[..., 0], PICTURE[0, 0, :6, 0]], {"pads": [2, 1], "strides": [3], "dilations": [2]}),
+    ("Conv", [SIGNAL, FILTERS[:, :2, :, 0]], {"group": 2, "kernel_shape": [3], "strides": [2]}),
+    ("Conv", [PICTURE, FILTERS], {"pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 2]}),
+    ("Conv", [PICTURE, FILTERS[:4, :1]], {"group": 4, "auto_pad": "VALID"}),
+    *(("Conv", [PICTURE, FILTERS], {"auto_pad": f"SAME_{end}", "strides": [2, 3]}) for end in ("UPPER", "LOWER")),
     ("Softmax", [X], {"axis": 1}),
     ("LogSoftmax", [X], {"axis": 0}),
     ("Where", [TRUE, X, Y], {}),
@@ -75,6 +83,7 @@ CASES = [
     ("Slice", [X, at(0, 0), at(2**62, 1)], {}),
     ("Pad", [X, at(0, 1, 0, 0, 2, 1), np.float32(7)], {}),
     ("Pad", [X, at(1, 2), None, at(2)], {}),
+    *(("Pad", [X, at(0, 1, 2, 0, 0, 3)], {"mode": mode}) for mode in ("reflect", "edge")),
     ("Gather", [X, at(2, 0, -1)], {"axis": 1}),
     ("Gather", [X, np.array(1)], {"axis": 2}),
     ("GatherElements", [X, INTEGERS[:, :2, None].repeat(4, 2) % 3], {"axis": 1}),
@@ -118,6 +127,23 @@ def test_operator(op, inputs, attributes):
 
 def test_every_operator_is_tried():
     assert {case[0] for case in CASES} | {"Constant", "Dropout"} == set(OPERATORS) | set(BEFORE_13)
+
+
+@pytest.mark.parametrize(
+    ("weights", "attributes", "message"),
+    [
+        (FILTERS[:, :3], {}, "weights (6, 3, 3, 2) do not fit an input (2, 4, 7, 6) with group=1"),
+        (FILTERS[:, :1], {"group": 4}, "weights (6, 1, 3, 2) do not fit an input (2, 4, 7, 6) with group=4"),
+        (FILTERS, {"kernel_shape": [2, 2]}, "with group=1, kernel_shape=(2, 2)"),
+        (FILTERS, {"auto_pad": "SAME"}, "auto_pad 'SAME' is unknown; it is one of NOTSET, VALID, SAME_UPPER, SAME_LOWER"),
+    ],
+)
+def test_convolutions_that_do_not_fit(weights, attributes, message):
+    made, given = model("Conv", [PICTURE, weights], attributes, 20)
+    with pytest.raises(ModelFileError) as caught:
+        run(made, given)
+    assert str(caught.value).startswith("onnx: Conv node 'y0': ")
+    assert str(caught.value).endswith(message)
 
 
 OLD = [

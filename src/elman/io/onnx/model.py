@@ -1,13 +1,15 @@
 """A model from an ONNX file: its recurrent nodes are layers, whose states go in and out as one value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from elman.errors import ModelFileError, SettingError, ShapeError
 from elman.gates import Array
+from elman.io.onnx.carried import Carried
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.evaluate import check, checked_inputs, evaluated, once
+from elman.io.onnx.folding import folded, graphs
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
 from elman.io.onnx.scans import Scanned, as_layers, scanned
@@ -19,12 +21,19 @@ WEIGHTS = (1, 2, 3, 7)
 """Where a recurrent node has W, R, B and P."""
 
 
-def load(source: Any) -> "ImportedModel":
+def load(
+    source: Any, *, constants: Mapping[str, Any] | None = None, state: Mapping[str, str] | None = None
+) -> "ImportedModel":
     """A model from an ONNX file: a path, bytes, or a `ModelProto`.
 
-    Each recurrent node becomes a layer of this library, and so does a Scan that `save` wrote. Warns of a GRU that comes from
-    PyTorch without linear_before_reset=1: its numbers are not those of the PyTorch model. Raises `ModelFileError` for a file
-    that cannot be read, an operator that is not supported, and a recurrent node whose weights are not constant;
+    Each recurrent node becomes a layer of this library, and so does a Scan that `save` wrote. `constants` are inputs that
+    are always the same, such as a sampling rate: branches on them are taken once, here. `state` names inputs that are state,
+    each with the output that is its next value, where no recurrent node tells it: where a cell was written out node by node,
+    or stands in a branch. Then these are the state, all of it.
+
+    Warns of a GRU that comes from PyTorch without linear_before_reset=1: its numbers are not those of the PyTorch model.
+    Raises `ModelFileError` for a file that cannot be read, an operator that is not supported, and a recurrent node whose
+    weights are not constant; `SettingError`, `DataError` or `ShapeError` for constants and names of states that do not fit;
     `MissingLibraryError` without the library onnx.
 
     >>> import tempfile, pathlib, numpy as np, elman
@@ -38,7 +47,7 @@ def load(source: Any) -> "ImportedModel":
     """
     net = read(source)
     check(net)
-    return ImportedModel(net)
+    return ImportedModel(_with(net, constants or {}), state or {})
 
 
 class ImportedModel:
@@ -46,19 +55,24 @@ class ImportedModel:
 
     `x` is an array where the file has one input, or a mapping from name to array; `y` likewise. Inputs that only start
     recurrent nodes, and outputs that only end them, are the state, and left out: the state is a `State` with a part for
-    each recurrent node, in the order of the file, also where the file keeps none. `layers` are the layers behind it,
+    each recurrent node, in the order of the file, also where the file keeps none; or one for each input that was named as
+    state, batch first. `layers` are the layers behind it,
     `inputs` and `outputs` what the file declares. Made by `load`.
     """
 
-    def __init__(self, net: Net) -> None:
-        self._net = as_layers(_folded(net))
+    def __init__(self, net: Net, state: Mapping[str, str]) -> None:
+        self._net = as_layers(folded(net))
         self.name = net.name.removesuffix(".onnx")
+        self._carried = Carried(self._net, state) if state else None
         self._recurrent: dict[int, Recurrent | Scanned] = {}
         for node in self._net.nodes:
             if node.op in GATES or node.op == LAYER:
                 self._recurrent[id(node)] = scanned(self._net, node) if node.op == LAYER else _layer(self._net, node)
-        self._starts, ends = state_inputs(self._net), state_outputs(self._net)
-        self.inputs = {name: declared for name, declared in net.inputs.items() if name not in self._starts}
+        self._inner = dict(_inner(self._net, {}))
+        starts = tuple(state) if state else state_inputs(self._net)
+        ends = tuple(state.values()) if state else state_outputs(self._net)
+        self._starts = starts
+        self.inputs = {name: declared for name, declared in net.inputs.items() if name not in starts}
         self.outputs = {name: declared for name, declared in net.outputs.items() if name not in ends}
 
     def __repr__(self) -> str:
@@ -67,8 +81,8 @@ class ImportedModel:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers of the recurrent nodes, in the order of the file."""
-        return tuple(entry.layer for entry in self._recurrent.values())
+        """The layers of the recurrent nodes, in the order of the file; those in branches and loops come after all others."""
+        return tuple(entry.layer for entry in (*self._recurrent.values(), *self._inner.values()))
 
     def __call__(self, x: Any, state: Any = None) -> tuple[Any, State]:
         """Run over `x`, from a state or from where the file starts; returns `y` and the state after it.
@@ -76,26 +90,36 @@ class ImportedModel:
         Raises `SettingError`, `DataError` or `ShapeError` for inputs and states that do not fit.
         """
         given = checked_inputs(self._net, self._by_name(x), self._starts)
-        absent = {name: ABSENT for name in self._starts if name not in given}
-        parts = self._parts(state)
+        if self._carried is None:
+            absent = {name: ABSENT for name in self._starts if name not in given}
+            found, last = self._evaluated(given | absent, self._parts(state))
+            batch = last[0].batch if last else None
+            after = State({str(at): part for at, part in enumerate(last)}, cell=self.name, batch=batch)
+        else:
+            found, _ = self._evaluated(self._carried.read(state, given) | given, self._parts(None))
+            after = self._carried.written(found)
+        y = {name: found[name] for name in self.outputs}
+        return (next(iter(y.values())) if len(y) == 1 else y), after
+
+    def _evaluated(self, values: Mapping[str, Any], parts: Sequence[Any]) -> tuple[Mapping[str, Any], list[State]]:
+        """All values, and the state of each recurrent node after its part."""
         last: list[State] = []
 
         def run(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
-            if id(node) not in self._recurrent:  # in a branch or loop of the file, whose state nobody can have
-                return once(node, inputs)
-            found, after = self._recurrent[id(node)](inputs, parts[len(last)])
-            last.append(after)
-            return found
+            if id(node) in self._recurrent:
+                found, after = self._recurrent[id(node)](inputs, parts[len(last)])
+                last.append(after)
+                return found
+            # in a branch or loop, whose state nobody can have
+            return self._inner[id(node)](inputs)[0] if id(node) in self._inner else once(node, inputs)
 
-        found = evaluated(self._net, given | absent, run)
-        y = {name: found[name] for name in self.outputs}
-        batch = last[0].batch if last else None
-        after = State({str(at): part for at, part in enumerate(last)}, cell=self.name, batch=batch)
-        return (next(iter(y.values())) if len(y) == 1 else y), after
+        return evaluated(self._net, dict(values), run), last
 
     def initial_state(self, batch: int = 1) -> State:
         """Zeros, for a batch. Raises `SettingError` for no number of examples."""
-        parts = {str(at): layer.initial_state(batch) for at, layer in enumerate(self.layers)}
+        if self._carried is not None:
+            return self._carried.zeros(batch)
+        parts = {str(at): entry.layer.initial_state(batch) for at, entry in enumerate(self._recurrent.values())}
         return State(parts, cell=self.name, batch=batch)
 
     def _by_name(self, x: Any) -> Mapping[str, Any]:
@@ -119,30 +143,39 @@ class ImportedModel:
         return parts
 
 
-def _folded(net: Net) -> Net:
-    """The net with all that needs no input computed once; nodes that do remain."""
-    known = dict(net.constants)
-    rest = []
-    for node in net.nodes:
-        constant = all(name in known for name in node.inputs if name)
-        if constant and node.op not in GATES and node.op != "If":
-            known |= evaluated(replace(net, nodes=(node,), constants=known), {}, _never)
-        else:
-            rest.append(node)
-    return replace(net, nodes=tuple(rest), constants=known)
+def _with(net: Net, constants: Mapping[str, Any]) -> Net:
+    """The net with some of its inputs known."""
+    known = checked_inputs(net, constants, tuple(net.inputs))
+    rest = {name: declared for name, declared in net.inputs.items() if name not in known}
+    return replace(net, inputs=rest, constants={**net.constants, **known})
 
 
-def _never(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
-    raise AssertionError("recurrent nodes are not folded")
+def _inner(net: Net, around: Mapping[str, Array]) -> Iterator[tuple[int, Recurrent]]:
+    """The layers of recurrent nodes in branches and loops, where their weights are constant."""
+    known = {**around, **net.constants}
+    for part in (part for node in net.nodes for part in graphs(node)):
+        within = replace(part, constants={**known, **part.constants})
+        for node in part.nodes:
+            if node.op in GATES and not _computed(within, node):
+                yield id(node), _layer(within, node)
+        yield from _inner(part, known)
+
+
+def _weights(node: Node) -> list[str]:
+    return [node.inputs[at] if at < len(node.inputs) else "" for at in WEIGHTS]
+
+
+def _computed(net: Net, node: Node) -> list[str]:
+    """Weights of a recurrent node that come from inputs."""
+    return [name for name in _weights(node) if name and name not in net.constants]
 
 
 def _layer(net: Net, node: Node) -> Recurrent:
     """The layer of a recurrent node. Raises `ModelFileError` where its weights come from inputs."""
-    names = [node.inputs[at] if at < len(node.inputs) else "" for at in WEIGHTS]
-    unknown = [name for name in names if name and name not in net.constants]
+    unknown = _computed(net, node)
     if unknown:
         raise ModelFileError(f"{net.name}: {node}: its weights {unknown[0]!r} are computed from inputs; run can do that")
     try:
-        return recurrent(node.op, node.attributes, *(net.constants[name] if name else None for name in names))
+        return recurrent(node.op, node.attributes, *(net.constants[name] if name else None for name in _weights(node)))
     except ModelFileError as error:
         raise ModelFileError(f"{net.name}: {node}: {error}") from error

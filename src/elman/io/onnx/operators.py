@@ -15,6 +15,7 @@ from elman.errors import ModelFileError
 from elman.gates import GATES, Array
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
+from elman.io.onnx.convolving import convolved
 
 TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
@@ -26,6 +27,8 @@ TYPES = {
 def _cast(x: Any, *, to: int, saturate: int = 1) -> Any:
     if to not in TYPES:
         raise ModelFileError(f"type {to} is not supported; it is one of {', '.join(map(str, TYPES))}")
+    if x.dtype == TYPES[to]:
+        return x
     with np.errstate(invalid="ignore", over="ignore"):
         return x.astype(TYPES[to])
 
@@ -177,6 +180,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Clip": _clip,
     "MatMul": np.matmul,
     "Gemm": _product,
+    "Conv": convolved,
     # activations
     **{name: _activation(name) for name in ACTIVATIONS if name not in ("Affine", "ScaledTanh", "ThresholdedRelu")},
     "ThresholdedRelu": lambda x, *, alpha=1.0: np.where(x > alpha, x, 0).astype(x.dtype),

@@ -8,7 +8,7 @@ import numpy as np
 
 def integers(given: Any) -> tuple[int, ...] | None:
     """Axes, sizes or places, however a file gives them."""
-    return None if given is None else tuple(int(axis) for axis in np.atleast_1d(np.asarray(given)))
+    return None if given is None else tuple(map(int, np.asarray(given).reshape(-1).tolist()))
 
 
 def squeeze(x: Any, axes: Any = None) -> Any:
