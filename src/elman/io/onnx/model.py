@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from elman.errors import ModelFileError, SettingError, ShapeError
+from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import check, checked_inputs, evaluated, once
+from elman.io.onnx.evaluate import SUBGRAPHS, WRONG, check, checked_inputs, evaluated, once
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
 from elman.io.onnx.scans import Scanned, as_layers, scanned
+from elman.io.onnx.sizes import FOLDED
 from elman.io.onnx.states import state_inputs, state_outputs
 from elman.layer import Layer
 from elman.states import State
@@ -121,12 +122,18 @@ class ImportedModel:
 
 def _folded(net: Net) -> Net:
     """The net with all that needs no input computed once; nodes that do remain."""
-    known = dict(net.constants)
+    known, left = dict(net.constants), FOLDED + sum(array.size for array in net.constants.values())
     rest = []
     for node in net.nodes:
         constant = all(name in known for name in node.inputs if name)
-        if constant and node.op not in GATES and node.op != "If":
-            known |= evaluated(replace(net, nodes=(node,), constants=known), {}, _never)
+        if constant and node.op not in GATES and node.op not in SUBGRAPHS:
+            read = {name: known[name] for name in node.inputs if name}
+            found = evaluated(replace(net, nodes=(node,), constants=read), {}, _never, left)
+            given = {name: found[name] for name in node.outputs if name in found}
+            left -= sum(array.size for array in given.values())
+            if left < 0:
+                raise ModelFileError(f"{net.name}: {node}: what needs no input comes to far more than the file holds")
+            known |= given
         else:
             rest.append(node)
     return replace(net, nodes=tuple(rest), constants=known)
@@ -144,5 +151,5 @@ def _layer(net: Net, node: Node) -> Recurrent:
         raise ModelFileError(f"{net.name}: {node}: its weights {unknown[0]!r} are computed from inputs; run can do that")
     try:
         return recurrent(node.op, node.attributes, *(net.constants[name] if name else None for name in names))
-    except ModelFileError as error:
-        raise ModelFileError(f"{net.name}: {node}: {error}") from error
+    except (ElmanError, *WRONG) as error:
+        raise ModelFileError(f"{net.name}: {node}: {one_line(str(error))}") from error
