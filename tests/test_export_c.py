@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import elman
 import layers
 import oracles
-from c_programs import Library, compiled, needs_compiler, own_test
+from c_programs import COMPILER, Library, compiled, needs_compiler, own_test
 from elman import RNN, Bidirectional, Model, Stack, bias, cell, cells, state, tanh, weight
 from elman.errors import CellError, DataError, ModelFileError, SettingError
 from elman.export import STEPS, TOLERANCE, to_c
@@ -246,6 +247,60 @@ def test_no_memory_is_read_or_written_astray(tmp_path):
         done = subprocess.run(check, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "0 allocs" not in done.stderr.partition("total heap usage")[2][:2]
+        assert "ERROR SUMMARY: 0 errors" in done.stderr
+
+
+@cell
+def two_matrices(x, m=state("hidden", "input"), n=state(2, "hidden"), *,
+                 w=weight("hidden", "input"), u=weight(2, "hidden"), b=bias("hidden")):  # fmt: skip
+    """States that are matrices, one of them not of the output's size."""
+    read = m @ x + b
+    return elman.concatenate(read, n @ b), 0.5 * m + elman.outer(tanh(w @ x), x), tanh(n * u + 0.5)
+
+
+CAREFUL = {
+    "matrices": lambda: rnn(two_matrices),
+    "tokens of matrices": lambda: randomised(Model(7, 5, cell=cells.mlstm)),
+    "normalised": lambda: Stack(
+        [rnn(cells.lstm_layer_norm, input=3, hidden=5), rnn(cells.gru_layer_norm, input=5, hidden=1)]
+    ),
+    "projected": lambda: Stack([rnn(cells.lstm_projected), rnn(cells.lstm_peephole, input=2, hidden=3)]),
+    "one unit": lambda: rnn(cells.elman, input=1, hidden=1),
+    "pooled": lambda: randomised(Model.from_layers(Stack([rnn(cells.lru), rnn(cells.gru, input=5)]), outputs=1, pool="max")),
+    "learned": lambda: rnn(cells.rwkv, hidden=5, learn_initial=True),
+}
+"""Programs whose states, sums and pieces are of every shape."""
+
+
+def sanitised(folder: Path, *, probe: bool = False) -> bool:
+    """Whether the compiler has the sanitisers, and they run here; some machines lack their libraries."""
+    (folder / "probe.c").write_text("int main(int n, char **a) { int x[2] = {0}; (void)a; return x[n * PLACE]; }")
+    flags = ("-std=c99", "-fsanitize=address,undefined", f"-DPLACE={3 if probe else 1}", "probe.c", "-o", "probe")
+    built = subprocess.run([COMPILER, *flags], cwd=folder, capture_output=True, check=False).returncode == 0
+    return built and subprocess.run([folder / "probe"], capture_output=True, check=False).returncode == 0
+
+
+def test_a_read_astray_would_be_noticed(tmp_path):
+    if not sanitised(tmp_path):
+        pytest.skip("the compiler has no sanitisers here")
+    assert not sanitised(tmp_path, probe=True)
+
+
+@pytest.mark.parametrize("name", CAREFUL)
+@pytest.mark.parametrize("how", ["sanitisers", "valgrind"])
+def test_programs_stay_within_their_arrays(name, how, tmp_path):
+    """Compiled as strictly as can be, and watched as they run: of each read and write it is known where it goes."""
+    if how == "valgrind" and not CHECKED:
+        pytest.skip("valgrind is not installed")
+    if how == "sanitisers" and not sanitised(tmp_path):
+        pytest.skip("the compiler has no sanitisers here")
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all") if how == "sanitisers" else ()
+    done = own_test(tmp_path, to_c(CAREFUL[name](), name="net"), "-g", "-O1", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if how == "valgrind":
+        call = [CHECKED, "--error-exitcode=9", "--leak-check=full", tmp_path / "test"]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         assert "ERROR SUMMARY: 0 errors" in done.stderr
 
 

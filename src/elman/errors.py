@@ -50,3 +50,10 @@ class SettingError(ElmanError, ValueError):
 
 class MissingLibraryError(ElmanError, ImportError):
     """An optional library is needed and not installed."""
+
+
+def one_line(text: str, longest: int = 1000) -> str:
+    """A text that may quote a file, as part of a message: what does not print is written out."""
+    line = " ".join(text[: 4 * longest].split())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return line if len(line) <= longest else f"{line[:longest]} ..."

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from elman import checkpoints, suspects
 from elman.checks import DTYPES, checked_target
 from elman.describe import built, declared, read_graph
-from elman.errors import ElmanError, ModelFileError
+from elman.errors import ElmanError, ModelFileError, one_line
 from elman.gates import Array
 from elman.io import safetensors
 from elman.model import FORMAT, VERSION, Model
@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> Model:
         try:
             suspects.check(model, model.proof)
         except (ElmanError, *WRONG) as error:
-            raise ModelFileError(f"{path}: {_one_line(str(error))}") from error
+            raise ModelFileError(f"{path}: {one_line(str(error))}") from error
     return model
 
 
@@ -57,7 +57,7 @@ def opened(
     except KeyError as error:
         raise ModelFileError(f"{path}: this is not a whole model: {error} is missing") from error
     except (ElmanError, *WRONG) as error:
-        raise ModelFileError(f"{path}: this is not a whole model: {_one_line(str(error))}") from error
+        raise ModelFileError(f"{path}: this is not a whole model: {one_line(str(error))}") from error
 
 
 def _proved(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
@@ -67,14 +67,14 @@ def _proved(arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Model:
     rest = dict(arrays)
     x, y = (rest.pop(f"{BEFORE}{name}") for name in ("x", "y"))
     model = model_from(rest, facts)
-    model.prove(x, y, _one_line(str(facts["proof"]), 100))
+    model.prove(x, y, one_line(str(facts["proof"]), 100))
     return model
 
 
 def model_from(arrays: Mapping[str, Array], facts: Mapping[str, Any], target: str = "auto") -> Model:
     """A model from its facts, with the parameters that a file holds."""
     if not _of_format(facts, FORMAT, VERSION):  # those of a decoder inside are seen here first
-        raise ModelFileError(f"{_one_line(repr(facts.get('format')))} is no {FORMAT!r} version {VERSION}")
+        raise ModelFileError(f"{one_line(repr(facts.get('format')))} is no {FORMAT!r} version {VERSION}")
     check_arrays(arrays, model_parameters(facts), facts["dtype"], stored_type(facts))
     for fact, kind in (("training", dict), ("once", bool), ("tokens", bool)):
         if not isinstance(facts[fact], kind):
@@ -135,10 +135,3 @@ def _difference(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> str:
 def _of_format(facts: Mapping[str, Any], form: str, version: int) -> bool:
     """Whether facts say that they are of a format and version."""
     return facts.get("format") == form and type(facts.get("version")) is int and facts["version"] == version
-
-
-def _one_line(text: str, longest: int = 1000) -> str:
-    """A text that may quote a file, as part of a message: what does not print is written out."""
-    line = " ".join(text[: 4 * longest].split())
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-    return line if len(line) <= longest else f"{line[:longest]} ..."

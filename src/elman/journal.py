@@ -12,6 +12,9 @@ from elman.io.atomic import replacing
 
 Result = TypeVar("Result")
 
+COLUMNS = ("loss", "bits", "norm", "seconds", "validation")
+"""What curves are drawn of: numbers, where an entry has them."""
+
 
 class Journal:
     """A log to which entries are added, each with the `step` that it tells of.
@@ -36,7 +39,7 @@ class Journal:
         self.path = Path(path)
         whole = takewhile(lambda entry: entry is not None, _read(self.path))
         kept = [entry for entry in whole if entry is not None and entry["step"] <= after]
-        self.seconds = max((entry.get("seconds", 0.0) for entry in kept), default=0.0)
+        self.seconds: float = max((entry.get("seconds") or 0.0 for entry in kept), default=0.0)
         with replacing(self.path) as file:
             file.write("".join(json.dumps(entry) + "\n" for entry in kept).encode())
         self._file = self._asked(lambda: self.path.open("ab", buffering=0))
@@ -88,7 +91,16 @@ def _read(path: Path) -> Iterator[dict[str, Any] | None]:
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
         try:
             entry = json.loads(line)
-            known = isinstance(entry, dict) and isinstance(entry.get("step"), int)
-        except ValueError:
+            known = isinstance(entry, dict) and type(entry.get("step")) is int and all(map(_is_number, _columns(entry)))
+        except (ValueError, RecursionError):
             known = False
         yield entry if known else None
+
+
+def _columns(entry: Mapping[str, Any]) -> Iterator[Any]:
+    return (entry.get(name) for name in ("step", *COLUMNS))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether an entry may tell a value: a number that a float can be, or none."""
+    return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)

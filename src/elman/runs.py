@@ -220,7 +220,7 @@ def facts_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         known = (held["format"], held["version"]) == (FORMAT, VERSION)
     except OSError:
         raise CheckpointError(f"{folder}: there is no run, since it has no {FACTS}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         known = False
     if not (known and isinstance(held.get("facts"), dict)):
         raise CheckpointError(f"{path} is damaged, or not of {FORMAT!r} version {VERSION}")

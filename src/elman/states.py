@@ -4,6 +4,7 @@ Longer than the guide for a file: the value, its file, and the check of what cal
 """
 
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman.arrays import as_array
-from elman.errors import DataError, ModelFileError, ShapeError
+from elman.errors import DataError, ModelFileError, ShapeError, one_line
 from elman.gates import Array
 from elman.io import safetensors
 from elman.shapes import Shape, written
@@ -159,7 +160,7 @@ class State(Mapping[str, Any]):
         """Read a state that `save` wrote. Raises `ModelFileError` for a file that is no state."""
         arrays, facts = safetensors.read(path)
         if facts.get("format") != FORMAT or facts.get("version") != 1:
-            raise ModelFileError(f"{path}: format {facts.get('format')!r} is not {FORMAT!r}, version 1")
+            raise ModelFileError(f"{path}: format {reprlib.repr(facts.get('format'))} is not {FORMAT!r}, version 1")
         try:
             state = from_tree(facts["tree"], arrays)
             unknown = set(arrays) - {".".join(names) for names, _ in state._leaves()}
@@ -167,7 +168,7 @@ class State(Mapping[str, Any]):
                 raise ValueError(f"it has no field {min(unknown)}")
             return state
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise ModelFileError(f"{path}: this is not a whole state: {error}") from error
+            raise ModelFileError(f"{path}: this is not a whole state: {one_line(str(error))}") from error
 
     def __repr__(self) -> str:
         texts = [f"{n} {v!r}" if isinstance(v, State) else f"{n} {written(v.shape)}" for n, v in self.items()]

@@ -7,6 +7,7 @@ import numpy as np
 import typer
 
 from elman.errors import SettingError
+from elman.io import npz
 
 
 def import_(
@@ -34,7 +35,7 @@ def import_(
 
 def _array(path: Path) -> np.ndarray:
     try:
-        found: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        found: np.ndarray = npz.mapped(path)
+    except npz.DAMAGED as error:
         raise SettingError(f"{path} is no .npy file that can be read ({error})") from error
     return found

@@ -1,8 +1,6 @@
 """Sequences from NumPy's files: arrays only, never pickles, which run code when they are opened."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -12,8 +10,9 @@ import numpy as np
 from elman.checks import checked_lengths
 from elman.corpus import shown
 from elman.data.sequences import Sequences
-from elman.errors import DataError, ElmanError, ShapeError
+from elman.errors import DataError, ElmanError, ShapeError, one_line
 from elman.gates import Array
+from elman.io import npz
 from elman.shapes import written
 
 TARGETS = ".targets"
@@ -21,6 +20,9 @@ TARGETS = ".targets"
 
 MAGIC = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
 SHAPES = "tokens (integers) [N] or [N, T], or features (floats) [T, I] or [N, T, I]"
+
+MOST_EMPTY = 2**20
+"""So many sequences without a step may be in a file: of these it could claim any number."""
 
 
 def load_arrays(path: str | os.PathLike[str]) -> Sequences:
@@ -43,12 +45,12 @@ def load_arrays(path: str | os.PathLike[str]) -> Sequences:
     name = shown(path)
     try:
         if _format(name, Path(path)) == "npy":
-            return Sequences(_split(f"{name}: the array", np.load(path, mmap_mode="r", allow_pickle=False)))
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            return Sequences(_split(f"{name}: the array", npz.mapped(path)))
+        with Path(path).open("rb") as file:
+            arrays = npz.read(file)
     except ElmanError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except npz.DAMAGED as error:
         _refuse(name, error)
     return _padded(name, arrays) if "x" in arrays else _named(name, arrays)
 
@@ -70,7 +72,7 @@ def _refuse(name: str, error: Exception) -> NoReturn:
     if "Python objects" in str(error) or "Object arrays" in str(error):
         fix = "save numbers of one shape, or a .npz with an array for each sequence"
         raise DataError(f"{name} holds Python objects, which are pickled; opening these runs code: {fix}") from None
-    raise DataError(f"{name} is damaged ({error})") from None
+    raise DataError(f"{name} is damaged ({one_line(str(error))})") from None
 
 
 def _split(owner: str, array: Array) -> tuple[Array, ...]:
@@ -78,7 +80,11 @@ def _split(owner: str, array: Array) -> tuple[Array, ...]:
     tokens = array.dtype.kind in "iu"
     if array.dtype.kind not in "iuf" or array.ndim - (not tokens) not in (1, 2):
         raise ShapeError(f"{owner} is {array.dtype} {written(array.shape)}; {SHAPES} are wanted")
-    return (array,) if array.ndim == 2 - tokens else tuple(array)
+    if array.ndim == 2 - tokens:
+        return (array,)
+    if len(array) > array.size + MOST_EMPTY:
+        raise ShapeError(f"{owner} is {array.dtype} {written(array.shape)}: {len(array)} sequences without a number")
+    return tuple(array)
 
 
 def _padded(name: str, arrays: Mapping[str, Array]) -> Sequences:

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ElmanError, MissingLibraryError, SettingError
+from elman.corpus import shown
+from elman.errors import DataError, ElmanError, MissingLibraryError, SettingError, one_line
 from elman.gates import Array
 
 Table = Any  # the library is optional, so its types are not there to name
 Choose = Callable[[list[str]], list[str]]
+
+PLAIN, DENSEST = 2**26, 1000
+"""So many bytes a column may unpack to without a look at the ratio, which equal values alone exceed."""
 
 
 class Columns:
@@ -93,16 +97,21 @@ def _read(name: str, path: Path, choose: Choose) -> Table:
         raise DataError(f"{name}: {'a folder, not a table' if path.is_dir() else 'no such file'}")
     arrow = _library("")
     try:
-        return read(path, choose)
+        table = read(path, choose)
+        table.validate(full=True)  # the library reads memory astray in a damaged one, and looks only where it is told
+        return table
     except ElmanError:
         raise
-    except (OSError, ValueError, arrow.ArrowException) as error:
-        raise DataError(f"{name} cannot be read as {path.suffix.lower()} ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
+        raise DataError(f"{name} cannot be read as {path.suffix.lower()} ({one_line(str(error))})") from None
 
 
 def _parquet(path: Path, choose: Choose) -> Table:
     with _library(".parquet").ParquetFile(path, memory_map=True) as file:
-        return file.read(choose(file.schema_arrow.names))
+        columns, rows = choose(file.schema_arrow.names), file.metadata.num_rows
+        if 8 * rows * len(columns) > max(PLAIN, DENSEST * path.stat().st_size):
+            raise DataError(f"{shown(path)} claims {rows:,} rows in {path.stat().st_size:,} bytes; write it as .arrow")
+        return file.read(columns)
 
 
 def _arrow(path: Path, choose: Choose) -> Table:

@@ -15,8 +15,9 @@ from numpy.lib import format as npy
 
 from elman.corpus import shown
 from elman.data.pieces import OnePath, Paths, Pieces
-from elman.errors import DataError, SettingError, TokenError
+from elman.errors import DataError, SettingError, TokenError, one_line
 from elman.gates import Array
+from elman.io import npz
 from elman.io.atomic import replacing
 from elman.text import KINDS, Vocabulary
 
@@ -129,15 +130,16 @@ def _read(name: str, path: Path) -> tuple[Array, Mapping[str, Any]]:
     if not path.is_file():
         raise DataError(f"{name}: {'a folder, not a file of tokens' if path.is_dir() else 'no such file'}")
     try:
-        tokens = np.load(path, mmap_mode="r", allow_pickle=False)
+        tokens = npz.mapped(path)
         with path.open("rb") as file:
             file.seek(tokens.offset + tokens.nbytes)
             behind = io.BytesIO(file.read(MOST_FACTS))
         npy.read_magic(behind)
         npy.read_array_header_1_0(behind)
         facts = json.loads(behind.read())
-    except (OSError, ValueError, EOFError, AttributeError, RecursionError) as error:
-        raise DataError(f"{name} is damaged, or no file of tokens that elman wrote ({error})") from None
+    except npz.DAMAGED as error:
+        told = f"damaged, or no file of tokens that elman wrote ({one_line(str(error))})"
+        raise DataError(f"{name} is {told}") from None
     if tokens.ndim != 1 or tokens.dtype.kind != "u" or not _are_facts(facts):
         raise DataError(f"{name} is a .npy, but no file of tokens that elman wrote")
     return tokens, facts

@@ -8,7 +8,7 @@ import numpy as np
 
 from elman import cells
 from elman.cells import activations, ported
-from elman.errors import ElmanError, ModelFileError, SettingError
+from elman.errors import ElmanError, ModelFileError, SettingError, one_line
 from elman.foreign import Part, activation_of, floating, model_of
 from elman.gates import Array
 from elman.io import keras_file, maps
@@ -50,9 +50,9 @@ def load(path: str | os.PathLike[str]) -> Model:
         parts = [_part(layer, version) for layer in used]
         origin = {"framework": "keras", "parts": [[layer.name, layer.kind] for layer in used]}
         return model_of(parts, pool=_pool(used), origin=origin)
-    except (ElmanError, KeyError, TypeError, ValueError) as error:
+    except (ElmanError, *keras_file.DAMAGED) as error:
         told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ModelFileError(f"{path}: {told}") from error
+        raise ModelFileError(f"{path}: {one_line(told)}") from error
 
 
 def run(path: str | os.PathLike[str], x: Array) -> tuple[Array, str] | None:

@@ -17,13 +17,30 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import MissingLibraryError, ModelFileError
+from elman.errors import MissingLibraryError, ModelFileError, one_line
 from elman.gates import Array
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Where a .keras file has its layers: now, and in the first versions of Keras 3."""
 
-DAMAGED = (zipfile.BadZipFile, OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, AttributeError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
+
+MOST_SHARED = 4
+"""So many times over all arrays may hold what the file does; links could lead to one array again and again."""
+
+DEEPEST = 4
+"""Groups between a layer and its arrays: a direction, what it wraps, its cell, its variables. Links could go round."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,17 @@ def read(path: str | os.PathLike[str]) -> tuple[list[KerasLayer], int]:
     try:
         with ExitStack() as files:
             config, version, arrays = (_zipped if zipfile.is_zipfile(path) else _legacy)(path, files)
-            entries = _chain(config)
-            return [KerasLayer(*_told(entry), arrays(entry)) for entry in entries], int(str(version).partition(".")[0] or 3)
+            found, left = list[KerasLayer](), MOST_SHARED * Path(path).stat().st_size
+            for entry in _chain(config):
+                found.append(KerasLayer(*_told(entry), arrays(entry)))
+                left -= sum(array.nbytes for array in found[-1].arrays)
+                if left < 0:
+                    raise ModelFileError("its arrays are far larger than the file")
+            return found, int(str(version).partition(".")[0] or 3)
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{path}: {one_line(str(error))}") from None
     except DAMAGED as error:
-        raise ModelFileError(f"{path} is truncated, damaged or no model of Keras ({error})") from error
+        raise ModelFileError(f"{path} is truncated, damaged or no model of Keras ({one_line(str(error))})") from error
 
 
 # --- the two formats --------------------------------------------------------------------------------------------------
@@ -93,7 +115,19 @@ def _opened(source: Any) -> Any:
         import h5py
     except ImportError:
         raise MissingLibraryError('files of Keras need the library h5py: pip install "elman[keras]"') from None
+    _check_heaps(source.getbuffer() if isinstance(source, io.BytesIO) else Path(source).read_bytes())
     return h5py.File(source, "r")
+
+
+def _check_heaps(data: Any) -> None:
+    """Raises `ModelFileError` for a heap of texts with an object of no size, which the library of HDF5 reads for ever."""
+    for found in re.finditer(b"GCOL\1\0\0\0", data):
+        size, at = int.from_bytes(data[found.end() : found.end() + 8], "little"), found.start() + 16
+        while at + 16 <= min(len(data), found.start() + size):
+            index, length = (int.from_bytes(data[at + k : at + k + n], "little") for k, n in ((0, 2), (8, 8)))
+            if not index and not length:
+                raise ModelFileError("a heap of HDF5 in it is damaged")
+            at += length if not index else 16 + -(-length // 8) * 8
 
 
 def _inside(group: Any, name: str) -> Any:
@@ -111,14 +145,14 @@ def _at(group: Any, path: str) -> Any:
     return group
 
 
-def _below(root: Any, name: str) -> Iterator[Array]:
+def _below(root: Any, name: str, depth: int = 0) -> Iterator[Array]:
     """The arrays of a layer, of a Bidirectional the forward ones first."""
-    if name not in root:
+    if name not in root or depth == DEEPEST:
         return
     group = _inside(root, name)
     for part in ("forward_layer", "backward_layer", "layer", "cell"):
         if part in group:
-            yield from _below(group, part)
+            yield from _below(group, part, depth + 1)
     if "vars" in group:
         held = _inside(group, "vars")
         yield from (_dataset(_inside(held, key)) for key in sorted(held, key=int))
@@ -127,6 +161,9 @@ def _below(root: Any, name: str) -> Iterator[Array]:
 def _dataset(found: Any) -> Array:
     if found.is_virtual or found.external:
         raise ModelFileError(f"{found.name!r} has its numbers in another file; a file that holds its arrays is read")
+    if found.dtype.kind not in "fiub" or found.id.get_storage_size() != found.nbytes:
+        fix = "numbers that stand in the file as they are, as Keras writes them, are read"
+        raise ModelFileError(f"{found.name!r} is compressed, not all there, or holds no numbers; {fix}")
     array: Array = np.array(found)
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
@@ -140,6 +177,9 @@ def _chain(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         raise ModelFileError(f"it is a {config['class_name']}; a Sequential or Functional model of layers is read")
     held = config["config"]
     entries: list[Mapping[str, Any]] = list(held["layers"] if isinstance(held, dict) else held)
+    twice = [name for name, count in Counter(map(_name, entries)).items() if count > 1]
+    if twice:
+        raise ModelFileError(f"two layers are called {twice[0]!r}")
     if config["class_name"] != "Sequential":
         names = [_name(entry) for entry in entries]
         for position, entry in enumerate(entries):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from elman import cells, gates
-from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError
+from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.foreign import Part, arrays_of, floating, layers_of, map_of, maps_of_readout, model_of, ways_of
 from elman.gates import Array
 from elman.io import maps, packing, pytorch_run, safetensors, torch_zip
@@ -59,7 +59,7 @@ def load(
         except ModelFileError:
             raise
         except ElmanError as error:
-            raise type(error)(f"{source}: {error}") from None
+            raise type(error)(f"{source}: {one_line(str(error))}") from None
     return _loaded(source, nonlinearity, activations, pool, defined=True)
 
 

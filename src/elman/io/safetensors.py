@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import ModelFileError
+from elman.errors import ModelFileError, one_line
 from elman.gates import Array
 from elman.io.atomic import replacing
 
@@ -84,5 +84,5 @@ def _opened(
         with safe_open(str(target), framework="numpy") as file:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()} if wanted(metadata) else {}, metadata  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{target} is truncated, damaged or no safetensors file ({error})") from error
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError, MemoryError) as error:
+        raise ModelFileError(f"{target} is truncated, damaged or no safetensors file ({one_line(str(error))})") from error

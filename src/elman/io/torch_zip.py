@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import ModelFileError
+from elman.errors import ModelFileError, one_line
 from elman.gates import Array
 
 STORAGES = {
@@ -33,11 +33,16 @@ DAMAGED = (
     TypeError,
     NotImplementedError,
     RuntimeError,
+    ArithmeticError,
+    MemoryError,
 )
 """What reading a file that is truncated or made up may come to."""
 
-LARGEST_PICKLE = 2**28
+LARGEST_PICKLE, MOST_OPCODES = 2**26, 2**19
 """The pickle holds names and shapes only: no model's is near to this."""
+
+MOST_SHARED = 16
+"""So many times over all tensors may hold the file's numbers; weights that are tied hold them twice."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,21 @@ def read(path: str | os.PathLike[str]) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Reader(archive).value()
+            return _Reader(archive, os.path.getsize(path)).value()
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file") from None
     except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{path}: {one_line(str(error))}") from None
     except DAMAGED as error:
         fix = "a zip as torch.save writes it is read; save an older file again"
-        raise ModelFileError(f"{path} is truncated, damaged or no file of PyTorch ({error}); {fix}") from error
+        told = one_line(str(error))
+        raise ModelFileError(f"{path} is truncated, damaged or no file of PyTorch ({told}); {fix}") from error
 
 
 class _Reader:
     """One archive, and the stack and memory of its pickle."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
         [pickled] = [n for n in archive.namelist() if n.endswith("/data.pkl")] or [""]
         if not pickled:
             raise ModelFileError("there is no data.pkl in it, so it is no file of torch.save")
@@ -89,10 +95,13 @@ class _Reader:
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
         self.storages: dict[_Storage, Array] = {}
+        self.left = MOST_SHARED * size
 
     def value(self) -> Any:
         """Read opcode by opcode what the pickle makes."""
-        for opcode, argument, _ in pickletools.genops(self._bytes("data.pkl")):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._bytes("data.pkl"))):
+            if count >= MOST_OPCODES:
+                raise ModelFileError(f"its pickle has more than {MOST_OPCODES} opcodes, which no file of tensors needs")
             if opcode.name == "STOP":
                 return self.stack.pop()
             if opcode.name not in OPCODES:
@@ -111,7 +120,9 @@ class _Reader:
     # --- the stack ----------------------------------------------------------------------------------------------------
 
     def _since_mark(self) -> list[Any]:
-        at = max(k for k, value in enumerate(self.stack) if value is _Mark)
+        at = next((k for k in reversed(range(len(self.stack))) if self.stack[k] is _Mark), None)
+        if at is None:
+            raise ModelFileError("its pickle closes a container that was not opened")
         values = self.stack[at + 1 :]
         del self.stack[at:]
         return values
@@ -124,6 +135,8 @@ class _Reader:
 
     def _stack_global(self, _: Any) -> None:
         module, name = self._popped(2)
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ModelFileError("its pickle names a global by what is no text")
         self._push(_Global(f"{module}.{name}"[:200]))
 
     def _popped(self, count: int) -> tuple[Any, ...]:
@@ -137,7 +150,7 @@ class _Reader:
         target = self.stack[-1]
         if not isinstance(target, dict):
             raise ModelFileError("its pickle puts items into what is no dict")
-        target.update(zip(values[::2], values[1::2], strict=True))
+        target.update(_named(zip(values[::2], values[1::2], strict=True)))
 
     def _appended(self, values: Sequence[Any]) -> None:
         target = self.stack[-1]
@@ -170,14 +183,16 @@ class _Reader:
     def _persistent(self, _: Any) -> None:
         [(word, kind, key, _place, count)] = self._popped(1)
         name = kind.name if isinstance(kind, _Global) else ""
+        if not (isinstance(key, str) and type(count) is int):
+            raise ModelFileError("its pickle has a storage whose key is no text, or whose size is no number")
         if word != "storage" or not name.startswith("torch.") or name.removeprefix("torch.") not in STORAGES:
             raise ModelFileError(
                 f"its pickle wants a storage of {name or type(kind).__name__!r}; there are {', '.join(STORAGES)}"
             )
-        self._push(_Storage(name.removeprefix("torch."), str(key), int(count)))
+        self._push(_Storage(name.removeprefix("torch."), key, count))
 
     def _dict(self, items: Sequence[Any] = ()) -> dict[Any, Any]:
-        return dict(items)
+        return _named(items)
 
     def _size(self, sizes: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(sizes)
@@ -189,10 +204,15 @@ class _Reader:
         """A view of a storage, copied so that nothing else shares its numbers."""
         if not isinstance(storage, _Storage):
             raise ModelFileError("its pickle makes a tensor of what is no storage")
+        if not all(type(number) is int for number in (offset, *shape, *strides)):
+            raise ModelFileError("its pickle makes a tensor whose sizes are no numbers")
         numbers, count = self._numbers(storage), math.prod(shape)
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else offset
         if min((offset, *shape, *strides), default=0) < 0 or max(last + (count > 0), count) > len(numbers):
             raise ModelFileError(f"a tensor {tuple(shape)} lies outside of its storage of {len(numbers)} numbers")
+        self.left -= count * numbers.itemsize
+        if self.left < 0:
+            raise ModelFileError(f"its tensors are more than {MOST_SHARED} times as large as the file")
         steps = [stride * numbers.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(numbers[offset:], tuple(shape), steps).copy()
 
@@ -200,10 +220,21 @@ class _Reader:
         if storage not in self.storages:
             kind = np.dtype(STORAGES[storage.kind]).newbyteorder("<" if self.order == "little" else ">")
             data = self._bytes(f"data/{storage.key}")
+            self.left -= len(data)
             if len(data) != storage.count * kind.itemsize:
                 raise ModelFileError(f"storage {storage.key} has {len(data)} bytes; {storage.count} of {kind} are wanted")
             self.storages[storage] = _widened(np.frombuffer(data, kind), storage.kind)
         return self.storages[storage]
+
+
+def _named(items: Any) -> dict[Any, Any]:
+    """A dict, of whose keys texts and numbers are hashed only: tuples that share tuples would take for ever."""
+    found = dict[Any, Any]()
+    for key, value in items:
+        if not isinstance(key, str | int):
+            raise ModelFileError(f"its pickle has a {type(key).__name__} for a name")
+        found[key] = value
+    return found
 
 
 def _widened(numbers: Array, kind: str) -> Array:

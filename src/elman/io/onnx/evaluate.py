@@ -1,28 +1,32 @@
 """Running a net: its nodes one after another, recurrent ones as layers, all others by the table of operators."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError
+from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.operators import OPERATORS, as_arrays, operator
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
+from elman.io.onnx.sizes import LARGEST, check_size
 from elman.shapes import written
 
 Values = dict[str, Any]
 RunRecurrent = Callable[[Node, Sequence[Any]], tuple[Array, ...]]
 
+WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+"""What nodes may come to that do not fit."""
+
 WITH_OUTPUTS = ("Split",)
 """Operators that must be told how many outputs are asked for."""
 
-SUBGRAPHS = ("If", "Scan")
-"""Operators that run a graph of their own, which sees the values around it."""
+SUBGRAPHS = {"If": ("then_branch", "else_branch"), "Scan": ("body",)}
+"""Operators that run graphs of their own, which see the values around them."""
 
 
 def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -53,17 +57,30 @@ def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
     return recurrent(node.op, node.attributes, w, r, b, p)(inputs)[0]
 
 
-def check(net: Net) -> None:
-    """Raises `ModelFileError` for an operator that is not supported; warns of a GRU that PyTorch cannot have meant."""
+def check(net: Net, around: frozenset[str] = frozenset()) -> None:
+    """Raises `ModelFileError` for an operator that is not supported, and for a value that nothing before its node gives,
+    as in a circle; warns of a GRU that PyTorch cannot have meant.
+    """
+    known_values = set(around | net.inputs.keys() | net.constants.keys())
     for node in net.nodes:
         if node.domain or not (node.op in GATES or node.op in SUBGRAPHS or operator(node.op, net.opset)):
             known = ", ".join(sorted({*OPERATORS, *GATES, *SUBGRAPHS}))
             raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
-        for part in node.attributes.values():
-            if isinstance(part, Net):
-                check(part)
+        _check_inputs(net, node, known_values)
+        for name in SUBGRAPHS.get(node.op, ()):
+            part = node.attributes.get(name)
+            if not isinstance(part, Net):
+                raise ModelFileError(f"{net.name}: {node}: the graph {name} is missing")
+            check(part, frozenset(known_values))
+        known_values |= set(node.outputs)
         if node.op == "GRU" and net.producer == "pytorch" and not node.attributes.get("linear_before_reset"):
             warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=3)
+
+
+def _check_inputs(net: Net, node: Node, known: Set[str]) -> None:
+    missing = [name for name in node.inputs if name and name not in known]
+    if missing:
+        raise ModelFileError(f"{net.name}: {node}: nothing gives its input {missing[0]!r}")
 
 
 GRU_OF_PYTORCH = (
@@ -73,28 +90,27 @@ GRU_OF_PYTORCH = (
 )
 
 
-def evaluated(net: Net, values: Values, run_recurrent: RunRecurrent) -> Values:
-    """Every value of a net by name, from those of its inputs and whatever else is known."""
+def evaluated(net: Net, values: Values, run_recurrent: RunRecurrent, largest: int = LARGEST) -> Values:
+    """Every value of a net by name, from those of its inputs and whatever else is known; none grows beyond `largest`."""
     values = {**values, **net.constants}
     for node in net.nodes:
-        missing = [name for name in node.inputs if name and name not in values]
-        if missing:
-            raise ModelFileError(f"{net.name}: {node}: nothing gives its input {missing[0]!r}")
         inputs = [values[name] if name else None for name in node.inputs]
         try:
-            found = _results(net, node, inputs, values, run_recurrent)
+            found = _results(net, node, inputs, values, run_recurrent, largest)
         except (ShapeError, DataError, ModelFileError) as error:
             raise type(error)(f"{net.name}: {node}: {error}") from error
         except ElmanError:
             raise
-        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError) as error:
+        except WRONG as error:
             shapes = ", ".join("none" if value is None else written(np.shape(value)) for value in inputs)
-            raise ModelFileError(f"{net.name}: {node}: inputs are {shapes}: {error}") from error
+            raise ModelFileError(f"{net.name}: {node}: inputs are {shapes}: {one_line(str(error))}") from error
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
     return values
 
 
-def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> Sequence[Any]:
+def _results(
+    net: Net, node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent, largest: int
+) -> Sequence[Any]:
     if node.op in GATES or node.op == LAYER:
         return run_recurrent(node, inputs)
     if any(value is ABSENT for value in inputs):
@@ -111,6 +127,7 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
         function = partial(function, outputs=len(node.outputs))
     while inputs and inputs[-1] is None:
         inputs.pop()
+    check_size(node.op, inputs, node.attributes, largest)
     return as_arrays(function(*inputs, **node.attributes))
 
 

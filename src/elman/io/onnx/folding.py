@@ -3,17 +3,38 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from elman.errors import ModelFileError
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.evaluate import evaluated, once
 from elman.io.onnx.reading import LAYER, Net, Node
+from elman.io.onnx.sizes import FOLDED
 
 
-def folded(net: Net, around: Mapping[str, Array] | None = None) -> Net:
+class Room:
+    """How many numbers more may be computed while a file is opened."""
+
+    def __init__(self, net: Net) -> None:
+        self.left = FOLDED + sum(array.size for array in net.constants.values())
+
+    def take(self, net: Net, node: Node, known: Mapping[str, Array]) -> dict[str, Array]:
+        """What a node gives. Raises `ModelFileError` where there is no room for it."""
+        read = {name: known[name] for name in node.inputs if name}
+        found = evaluated(replace(net, nodes=(node,), constants=read), {}, once, self.left)
+        given = {name: found[name] for name in node.outputs if name in found}
+        self.left -= sum(array.size for array in given.values())
+        if self.left < 0:
+            raise ModelFileError(f"{net.name}: {node}: what needs no input comes to far more than the file holds")
+        return given
+
+
+def folded(net: Net, around: Mapping[str, Array] | None = None, room: Room | None = None) -> Net:
     """The net with all that needs no input computed once, in the graphs of its nodes too; `around` is what they see.
 
-    An If on something that is known becomes the nodes of its branch. Recurrent nodes remain, and so do loops.
+    An If on something that is known becomes the nodes of its branch. Recurrent nodes remain, and so do loops. Raises
+    `ModelFileError` where what needs no input has no room.
     """
+    room = room or Room(net)
     known = {**(around or {}), **net.constants}
     rest: list[Node] = []
     waiting = list(reversed(net.nodes))
@@ -25,9 +46,10 @@ def folded(net: Net, around: Mapping[str, Array] | None = None) -> Net:
             known |= branch.constants
             waiting += reversed(branch.nodes)
         elif constant and node.op not in GATES and node.op != LAYER and not any(graphs(node)):
-            known |= evaluated(replace(net, nodes=(node,), constants=known), {}, once)
+            known |= room.take(net, node, known)
         else:
-            rest.append(replace(node, attributes={name: _inner(part, known) for name, part in node.attributes.items()}))
+            inner = {name: _inner(part, known, room) for name, part in node.attributes.items()}
+            rest.append(replace(node, attributes=inner))
     used = _used(rest) | set(net.outputs)
     made = {name: value for name, value in known.items() if name in used and name not in (around or {})}
     return replace(net, nodes=tuple(rest), constants={**net.constants, **made})
@@ -38,8 +60,10 @@ def graphs(node: Node) -> Iterator[Net]:
     return (part for part in node.attributes.values() if isinstance(part, Net))
 
 
-def _inner(part: object, known: Mapping[str, Array]) -> object:
-    return folded(part, {n: v for n, v in known.items() if n not in part.inputs}) if isinstance(part, Net) else part
+def _inner(part: object, known: Mapping[str, Array], room: Room) -> object:
+    if not isinstance(part, Net):
+        return part
+    return folded(part, {name: value for name, value in known.items() if name not in part.inputs}, room)
 
 
 def _taken(node: Node, condition: Array) -> Net:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from elman.errors import ModelFileError, SettingError, ShapeError
+from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
 from elman.io.onnx.carried import Carried
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import check, checked_inputs, evaluated, once
+from elman.io.onnx.evaluate import WRONG, check, checked_inputs, evaluated, once
 from elman.io.onnx.folding import folded, graphs
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
@@ -177,5 +177,5 @@ def _layer(net: Net, node: Node) -> Recurrent:
         raise ModelFileError(f"{net.name}: {node}: its weights {unknown[0]!r} are computed from inputs; run can do that")
     try:
         return recurrent(node.op, node.attributes, *(net.constants[name] if name else None for name in _weights(node)))
-    except ModelFileError as error:
-        raise ModelFileError(f"{net.name}: {node}: {error}") from error
+    except (ElmanError, *WRONG) as error:
+        raise ModelFileError(f"{net.name}: {node}: {one_line(str(error))}") from error

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import MissingLibraryError, ModelFileError
+from elman.errors import MissingLibraryError, ModelFileError, one_line
 from elman.gates import Array
+from elman.io.onnx.functions import inlined
 
 ABSENT: Any = object()
 """Stands for an input that is not given; whatever is made of it alone is absent too, and recurrent nodes see to it."""
@@ -84,8 +85,15 @@ def read(source: Any) -> Net:
         raise ModelFileError(f"onnx: {type(source).__name__} is no file; a path, bytes or a ModelProto is wanted")
     if not model.graph.output:
         raise ModelFileError(f"{name}: this is no ONNX model, or one without outputs")
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+    try:
+        return _whole(onnx, inlined(model, name) if model.functions else model, name)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{name}: this is no ONNX model: {one_line(str(error))}") from error
+
+
+def _whole(onnx: Any, model: Any, name: str) -> Net:
     opset = next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     return _net(onnx, model.graph, name, opset, model.producer_name)
 
@@ -97,8 +105,8 @@ def _opened(onnx: Any, path: str | os.PathLike[str]) -> Any:
         return onnx.load(os.fspath(path))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (DecodeError, ValueError, TypeError, onnx.checker.ValidationError) as error:
-        raise ModelFileError(f"{path}: this is no ONNX model: {error}") from error
+    except (DecodeError, ValueError, TypeError, MemoryError, onnx.checker.ValidationError) as error:
+        raise ModelFileError(f"{path}: this is no ONNX model: {one_line(str(error))}") from error
 
 
 def _parsed(onnx: Any, name: str, data: bytes) -> Any:
@@ -147,10 +155,13 @@ def _attribute(onnx: Any, name: str, entry: Any, opset: int) -> Any:
 
 
 def _array(onnx: Any, name: str, tensor: Any) -> Array:
+    if onnx.external_data_helper.uses_external_data(tensor):  # of bytes, which lie in no folder
+        raise ModelFileError(f"{name}: the numbers of {tensor.name!r} are in another file; give the path of the model")
     try:
         array: Array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelFileError(f"{name}: the numbers of {tensor.name!r} cannot be read: {error}") from error
+    except (ValueError, TypeError, KeyError, ArithmeticError, MemoryError) as error:
+        told = one_line(str(error))
+        raise ModelFileError(f"{name}: the numbers of {tensor.name!r} cannot be read: {told}") from error
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 

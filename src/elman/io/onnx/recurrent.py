@@ -109,13 +109,13 @@ def _checked(kind: str, attributes: Mapping[str, Any], count: int, w: Any, r: An
     gates = len(GATES[kind])
     hidden = int(attributes.get("hidden_size", r.shape[-1] if r.ndim else 0))
     dtype = np.float64 if w.dtype == np.float64 else np.float32
-    b = np.zeros((count, 2 * gates * hidden), dtype) if b is None else b
     wanted: dict[str, tuple[int, ...]] = {"W": (count, gates * hidden, w.shape[-1] if w.ndim else 0)}
     wanted |= {"R": (count, gates * hidden, hidden), "B": (count, 2 * gates * hidden), "P": (count, 3 * hidden)}
     for name, array in (("W", w), ("R", r), ("B", b), ("P", p)):
         if array is not None and array.shape != wanted[name]:
             sizes = f"with {count} direction{'s' * (count > 1)}, {gates} gate{'s' * (gates > 1)}, hidden_size={hidden}"
             raise ModelFileError(f"{name} is {written(array.shape)}; {written(wanted[name])} is wanted, {sizes}")
+    b = np.zeros(wanted["B"], dtype) if b is None else b  # no larger than W and R, which are there
     return tuple(None if array is None else array.astype(dtype, copy=False) for array in (w, r, b, p))
 
 
@@ -161,7 +161,8 @@ def parameters(kind: str, wanted: Sequence[str], w: Array, r: Array, b: Array, p
     p_of = dict(zip(PEEPHOLES, np.split(np.zeros(3 * r.shape[-1], r.dtype) if p is None else p, 3), strict=True))
     found = {name_of(kind, "w", gate): w_of[gate] for gate in gates}
     found |= {name_of(kind, "u", gate): r_of[gate] for gate in gates}
-    found |= {name_of(kind, "b", gate): wb_of[gate] + rb_of[gate] for gate in gates}
+    with np.errstate(all="ignore"):  # what is not finite is told of when the layer takes it
+        found |= {name_of(kind, "b", gate): wb_of[gate] + rb_of[gate] for gate in gates}
     found |= {"p" + gate: p_of[gate] for gate in PEEPHOLES}
     if "dn" in wanted:  # the bias inside the reset stays apart
         found |= {"bn": wb_of["n"], "dn": rb_of["n"]}

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from elman.describe import read_graph
-from elman.errors import ModelFileError
+from elman.errors import ModelFileError, one_line
+from elman.files import check_arrays
 from elman.gates import Array
 from elman.graph import Graph
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node
@@ -58,10 +59,11 @@ def scanned(net: Net, node: Node) -> Scanned:
         graph = read_graph(facts[EQUATIONS])
         values = {name: net.constants[constant] for name, constant in facts[PARAMETERS].items()}
         dtype = next((value.dtype.name for value in values.values()), "float32")
+        check_arrays(values, {name: graph.nodes[at].shape for name, at in graph.leaves("parameter").items()}, dtype)
         sizes: dict[str, Any] = graph.sizes
         rnn = RNN(from_graph(graph), dtype=dtype, **sizes)
         rnn.update(values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{net.name}: {node}: its equations cannot be read: {error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ModelFileError(f"{net.name}: {node}: its equations cannot be read: {one_line(str(error))}") from error
     backwards = bool((node.attributes.get("scan_input_directions") or (0,))[0])
     return Scanned(Backwards(rnn), "layer") if backwards else Scanned(rnn, "")

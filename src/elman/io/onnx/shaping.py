@@ -41,8 +41,10 @@ def cut(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> 
 def split(x: Any, split: Any = None, *, axis: int = 0, num_outputs: int = 0, outputs: int = 0) -> Any:
     """Operator Split, in equal parts where no sizes are given, the last one smaller."""
     if split is None:
-        part = -(-x.shape[axis] // (num_outputs or outputs))
-        places = [part * k for k in range(1, num_outputs or outputs)]
+        if num_outputs not in (0, outputs):
+            raise ValueError(f"num_outputs is {num_outputs}, and there are {outputs} outputs")
+        part = -(-x.shape[axis] // outputs)
+        places = [part * k for k in range(1, outputs)]
     else:
         places = np.cumsum(np.asarray(split))[:-1].tolist()
     return tuple(np.split(x, places, axis))

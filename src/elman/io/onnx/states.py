@@ -3,8 +3,6 @@
 Both may be cut, joined and turned on the way, as exporters do for several layers, and nothing else.
 """
 
-from collections.abc import Iterable
-
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.reading import LAYER, Net, Node
 
@@ -30,17 +28,18 @@ def state_inputs(net: Net) -> tuple[str, ...]:
     for node in net.nodes:
         for name in dict.fromkeys(node.inputs):
             readers.setdefault(name, []).append(node)
+    starts: set[str] = set()
 
-    def starts(name: str) -> bool:
-        if name in net.outputs or name not in readers:
-            return False
-        return all(_is_initial(node, name) or _passed_on(node, name) for node in readers[name])
+    def passed_on(node: Node, name: str) -> bool:
+        outputs = {output for output in node.outputs if output}
+        return node.op in SHAPING and name not in set(node.inputs) - set(_moved(node)) and outputs <= starts
 
-    def _passed_on(node: Node, name: str) -> bool:
-        outputs = [output for output in node.outputs if output]
-        return node.op in SHAPING and name not in set(node.inputs) - set(_moved(node)) and all(map(starts, outputs))
-
-    return tuple(name for name in net.inputs if starts(name))
+    # From the last value back: nodes stand behind those that they read.
+    for name in (*net.inputs, *(output for node in net.nodes for output in node.outputs))[::-1]:
+        read = name in readers and name not in net.outputs
+        if read and all(_is_initial(node, name) or passed_on(node, name) for node in readers[name]):
+            starts.add(name)
+    return tuple(name for name in net.inputs if name in starts)
 
 
 def _is_initial(node: Node, name: str) -> bool:
@@ -49,20 +48,11 @@ def _is_initial(node: Node, name: str) -> bool:
 
 def state_outputs(net: Net) -> tuple[str, ...]:
     """Outputs that are the last states of recurrent nodes; none where a file has no other outputs."""
-    makers = {name: node for node in net.nodes for name in node.outputs if name}
-
-    def ends(name: str) -> bool:
-        node = makers.get(name)
-        if node is None:
-            return False
+    ends: set[str] = set()
+    for node in net.nodes:
         if node.op in GATES or node.op == LAYER:
-            return node.outputs.index(name) in places(node)[1]
-        return node.op in SHAPING and _all(ends(moved) for moved in _moved(node))
-
-    found = tuple(name for name in net.outputs if ends(name))
+            ends |= {name for at, name in enumerate(node.outputs) if name and at in places(node)[1]}
+        elif node.op in SHAPING and _moved(node) and ends.issuperset(_moved(node)):
+            ends |= {name for name in node.outputs if name}
+    found = tuple(name for name in net.outputs if name in ends)
     return found if len(found) < len(net.outputs) else ()
-
-
-def _all(truths: Iterable[bool]) -> bool:
-    listed = list(truths)
-    return bool(listed) and all(listed)
