@@ -55,7 +55,18 @@ _kept = lru_cache(maxsize=256)(_dense)
 
 
 def by_length(steps: int, lengths: Array) -> Rows:
-    """The examples by their lengths."""
-    order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    ended = np.searchsorted(np.sort(lengths), np.arange(steps), side="right")
-    return Rows(order, (len(lengths) - ended).astype(np.int64))
+    """The examples by their lengths; other layers, and the way back, ask again."""
+    if steps > LONG or lengths.dtype != np.int64:
+        return _by_length(steps, lengths)
+    return _kept_by_length(steps, lengths.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _kept_by_length(steps: int, lengths: bytes) -> Rows:
+    return _by_length(steps, np.frombuffer(lengths, np.int64))
+
+
+def _by_length(steps: int, lengths: Array) -> Rows:
+    order = np.argsort(-lengths, kind="stable").astype(np.int64, copy=False)
+    ended = np.bincount(lengths.clip(0, steps), minlength=steps + 1)[:steps].cumsum()
+    return Rows(order, (len(lengths) - ended).astype(np.int64, copy=False))

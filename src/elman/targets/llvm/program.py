@@ -196,9 +196,10 @@ class LlvmProgram:
                 call += int(into[name].ctypes.data), by_step // self.dtype.itemsize, by_example // self.dtype.itemsize
                 continue
             axes = (steps, batch, *shape) if inward else (batch, steps, *shape)
-            room = rooms.take(axes, self.dtype)
+            is_sparse = padded and 2 * rows.count < steps * batch  # then all is cleared as soon as the padding alone
+            room = np.zeros(axes, self.dtype) if is_sparse else rooms.take(axes, self.dtype)
             outputs[name] = room if inward else room.swapaxes(0, 1)
-            if lengths is not None:
+            if lengths is not None and not is_sparse:
                 _clear_padding(outputs[name], lengths)
             call += address(room), *((batch * count, count) if inward else (count, steps * count))
         last = {}
