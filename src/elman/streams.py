@@ -15,7 +15,7 @@ import numpy as np
 from elman.arrays import as_array
 from elman.errors import DataError, SettingError, ShapeError, StreamError
 from elman.gates import Array
-from elman.lanes import LayerLane
+from elman.lanes import LayerLane, PoolLane
 from elman.shapes import written
 from elman.states import State
 from elman.trees import Tree
@@ -30,8 +30,8 @@ class Running(Protocol):
         """The shortest way to go on step by step from a state; None where there is none."""
         ...
 
-    def _state_of(self, states: Tree) -> State:
-        """The state of one sequence from the arrays of a lane."""
+    def _state_of(self, states: Tree, batch: int | None = None) -> State:
+        """The state of one sequence, or of a batch, from copies of the arrays of a lane."""
         ...
 
     def _resumed(self, state: State | None, batch: int | None) -> State:
@@ -157,6 +157,9 @@ class Streams:
         self._of, self._lock, self._closed = of, RLock(), False
         self._rows = {number: number for number in range(count)}
         self._next, self._state = int(count), of._resumed(None, int(count))
+        self._lane: PoolLane | None = None  # while there is one, the states stand in it
+        self._may_have_lane = True
+        self._asked: tuple[list[int], Array] | None = None  # streams that were named last, and their rows
 
     def push(self, x: Any, streams: Iterable[int] | None = None, *, lengths: Any = None) -> Any:
         """Run on over a step each (`[n, I]`, or tokens `[n]`), or a chunk each (`[n, T, I]`, or tokens `[n, T]`).
@@ -174,16 +177,20 @@ class Streams:
                 if streams is not None or lengths is not None:
                     raise StreamError(f"{self._of.name}: a mapping says which streams and how long; give it alone")
                 return self._push_each(x)
-            rows = None if streams is None else self._chosen(streams)
+            rows = None if streams is None else self._rows_of(streams)
             x, count = _array(self._of.name, x), len(self._rows if rows is None else rows)
+            if self._lane and count and lengths is None and (found := self._lane.push(x, rows)) is not None:
+                return found
             if x.ndim == 0 or len(x) != count:
                 raise ShapeError(f"{self._of.name}: {written(x.shape)} for {count} streams; one row a stream is wanted")
             if not count:
                 fix = "streams=[] names none; name one, or leave it out for all" if self._rows else "join() adds one"
                 raise StreamError(f"{self._of.name}: there is no stream to push to; {fix}")
-            _, single = self._of._pushed(x[0])
+            chunk, single = self._of._pushed(x[0])
             try:
                 y = self._advance(x[:, None] if single else x, rows, lengths)
+                if single and lengths is None:
+                    self._open_lane(tokens=chunk.dtype.kind in "iu")
             except DataError:
                 numbers, ends = self.numbers, [None] * count if lengths is None else np.asarray(lengths).tolist()
                 chosen = range(count) if rows is None else rows
@@ -196,7 +203,7 @@ class Streams:
         with self._lock:
             self._open()
             added = self._of._resumed(state, None)
-            self._state = State.stack([self._state, added]) if self._rows else State.stack([added])
+            self._state = State.stack([self._settled(), added]) if self._rows else State.stack([added])
             number, self._next = self._next, self._next + 1
             self._rows[number] = len(self._rows)
         return number
@@ -206,9 +213,10 @@ class Streams:
         with self._lock:
             self._open()
             [row] = self._chosen([number])
-            last: State = self._state[row]
+            state = self._settled()
+            last: State = state[row]
             numbers = [other for other in self._rows if other != number]
-            self._state = self._state[[self._rows[other] for other in numbers]]
+            self._state, self._asked = state[[self._rows[other] for other in numbers]], None
             self._rows = {other: position for position, other in enumerate(numbers)}
         return last
 
@@ -218,7 +226,7 @@ class Streams:
             self._open()
             rows = self._chosen(self._rows if streams is None else streams)
             if rows:
-                self._state = _replaced(self._state, rows, self._of._resumed(None, len(rows)))
+                self._state = _replaced(self._settled(), rows, self._of._resumed(None, len(rows)))
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -228,7 +236,8 @@ class Streams:
     @property
     def state(self) -> State:
         """The states of all streams, a batch in the order of `numbers`."""
-        return self._state
+        with self._lock:
+            return self._state if self._lane is None else self._of._state_of(self._lane.states(), len(self._rows))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -254,19 +263,40 @@ class Streams:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _advance(self, x: Array, rows: list[int] | None, lengths: Any) -> Array:
-        """Run on with these rows of the state; None: with all, in their order."""
-        if rows is None or rows == list(range(len(self._rows))):
-            y, self._state = self._of._advance(x, self._state, lengths)
+    def _advance(self, x: Array, rows: Array | None, lengths: Any) -> Array:
+        """Run on with these rows of the state, the long way, past every check; None: with all, in their order."""
+        now = self._settled()
+        if rows is None or np.array_equal(rows, np.arange(len(self._rows))):
+            y, self._state = self._of._advance(x, now, lengths)
         else:
-            y, state = self._of._advance(x, self._state[rows], lengths)
-            self._state = _replaced(self._state, rows, state)
+            y, state = self._of._advance(x, now[rows], lengths)
+            self._state = _replaced(now, rows, state)
         return y
+
+    def _settled(self) -> State:
+        """The states, which stand in no lane any more."""
+        if self._lane is not None:
+            self._state, self._lane = self.state, None
+        return self._state
+
+    def _open_lane(self, *, tokens: bool) -> None:
+        """Let the states stand in a lane, the short way for the steps that follow, where there is one."""
+        lane = self._of._lane_from(self._state, tokens=tokens) if self._may_have_lane else None
+        self._may_have_lane = lane is not None
+        self._lane = None if lane is None else PoolLane(lane)
+
+    def _rows_of(self, numbers: Iterable[int]) -> Array:
+        """Rows of streams, as of those that were named last where they are named again."""
+        if self._asked is None or type(numbers) is not list or numbers != self._asked[0]:
+            numbers = list(numbers) if isinstance(numbers, Iterable) else numbers
+            rows = np.array(self._chosen(numbers), np.int64)
+            self._asked = numbers, rows
+        return self._asked[1]
 
     def _push_each(self, pushed: Mapping[int, Any]) -> dict[int, Array]:
         """Steps and chunks of any lengths, as one padded batch."""
-        rows, chunks = self._chosen(pushed), [self._of._pushed(x) for x in pushed.values()]
-        if not rows:
+        rows, chunks = np.array(self._chosen(pushed), np.int64), [self._of._pushed(x) for x in pushed.values()]
+        if not len(rows):
             return {}
         lengths = [len(chunk) for chunk, _ in chunks]
         first = chunks[0][0]
@@ -324,7 +354,7 @@ def _array(name: str, x: Any) -> Array:
     return found
 
 
-def _replaced(state: State, rows: list[int], new: State) -> State:
+def _replaced(state: State, rows: list[int] | Array, new: State) -> State:
     """A batch of states in which some rows are others."""
 
     def field(name: str) -> Any:
