@@ -1,6 +1,6 @@
 """In which order the examples of a call run, and how many of them at each step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -17,9 +17,15 @@ class Rows:
 
     order: Array
     running: Array
+    _shares: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     def shares(self, count: int) -> list[int]:
         """Where to cut the examples into shares of about the same number of steps."""
+        if count not in self._shares:
+            self._shares[count] = self._cut(count)
+        return self._shares[count]
+
+    def _cut(self, count: int) -> list[int]:
         batch = len(self.order)
         steps = np.searchsorted(-self.running, -np.arange(batch), side="left")  # of each example
         done = np.concatenate(([0], np.cumsum(steps)))
