@@ -28,4 +28,4 @@ def is_finite(*arrays: Any) -> bool:
     finite the numbers may merely be large, so they are looked at.
     """
     vdot = np.vdot
-    return all([isfinite(vdot(x, x)) for x in arrays]) or all(np.isfinite(x).all() for x in arrays)
+    return all(isfinite(vdot(x, x)) for x in arrays) or all(np.isfinite(x).all() for x in arrays)

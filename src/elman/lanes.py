@@ -103,26 +103,33 @@ class PoolLane:
         self._lane = lane
 
     def push(self, x: Array, rows: Array | None) -> Array | None:
-        """The outputs of a step of all rows, or of these; None, and nothing is done, where `x` is not as the buffer is."""
+        """The outputs of a step of all rows, or of these; None, and nothing is done, where `x` does not fit the buffer."""
         lane = self._lane
-        if not self._takes(x, len(lane.x) if rows is None else len(rows)):
+        found = self._fitting(x, len(lane.x) if rows is None else len(rows))
+        if found is None:
             return None
         for each in cast(tuple[RowsStep, ...], lane.lanes):
             each.choose(rows)
-        lane.x[... if rows is None else rows] = x
+        lane.x[... if rows is None else rows] = found
         lane.step()
         y: Array = lane.y.copy() if rows is None else lane.y[rows]
         # Nothing is called between these two, so that an interrupt comes before both or behind.
         lane.turn ^= 1
         return y
 
-    def _takes(self, x: Array, count: int) -> bool:
+    def _fitting(self, x: Array, count: int) -> Array | None:
+        """What goes into the buffer: tokens within the limit, or floats, of its type, that are finite."""
         lane = self._lane
         if x.shape != (count, *lane.x.shape[1:]) or not lane.is_current():
-            return False
+            return None
         if lane.limit:
-            return x.dtype.kind in "iu" and bool(x.min() >= 0) and bool(x.max() < lane.limit)
-        return x.dtype == lane.x.dtype and is_finite(x)
+            return x if x.dtype.kind in "iu" and x.min() >= 0 and x.max() < lane.limit else None
+        if x.dtype.kind != "f":
+            return None
+        if x.dtype != lane.x.dtype:
+            with np.errstate(over="ignore"):
+                x = x.astype(lane.x.dtype)
+        return x if is_finite(x) else None
 
     def states(self) -> Tree:
         """The states after the last step that counts."""

@@ -23,9 +23,10 @@ from elman.gradient_checks import checked_gradient, checked_truncation
 from elman.lanes import LayerLane
 from elman.overlapping import overlapped
 from elman.passes import Plan
+from elman.pools import Streams
 from elman.shapes import Shape
 from elman.states import State
-from elman.streams import Stream, Streams
+from elman.streams import Stream
 from elman.trees import Tree, batched, filled, mapped, plain
 
 

@@ -19,12 +19,13 @@ from elman.io import safetensors
 from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.pooled import POOLS, Pooled
+from elman.pools import Streams
 from elman.proof import Proof, digest
 from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.stack import Stack
 from elman.states import State
-from elman.streams import Stream, Streams
+from elman.streams import Stream
 from elman.text import Vocabulary
 from elman.trace import Cell
 from elman.transcription import Transcribes
