@@ -47,12 +47,12 @@ class Buffers:
         first = {name: np.array(states[name], program.dtype, order="C") for name in program.state_names}
         self.states = first, {name: state.copy() for name, state in first.items()}
         self._counter = aligned((LINE // 8,), np.dtype(np.int64))
-        self.calls = [self._call(turn, examples) for turn in (0, 1)]
+        self.calls = [self._call(turn, examples) for turn in (0, 1)]  # matrices are walked there and back again
 
     def _call(self, turn: int, examples: int) -> list[int]:
         """What the table of a step begins with."""
         call = [1, examples, 0, turn, self.rows.order_address, self.rows.running_address, address(self._counter), 0]
-        for array in (*self.inputs.values(), *self.outputs.values()):  # matrices are walked there and back again
+        for array in (*self.inputs.values(), *self.outputs.values()):
             call += array.ctypes.data, 0, array.size // max(examples, 1)
         ends = (turn, 1 - turn)
         return call + [self.states[which][name].ctypes.data for name in self.program.state_names for which in ends]
