@@ -6,10 +6,10 @@ Both push the same numbers, turn by turn in one process; a turn is five times th
 
 The aim is 10. Measured on two shared cores of an Intel Xeon with AVX-512: 24 on the NumPy target, where a single push takes
 100 us. Compiled, a single push takes 3.2 us where one stream is pushed again and again and 4.0 to 4.4 in turn with 255
-others. A push of all takes 141 us on one thread, 7.2 to 7.6 times (186 us and 5.4 times before pools had a lane), of half 85
-(208). On two threads it takes 95 where the other core happens to be idle, 10.5 times, which it seldom was; else 168 to
-190. Of 123 us in the kernel products take 70 at their peak, activations 20, states that are brought in and out 5; the rest is what
-products lose at their ends.
+others. A push of all takes 141 us on one thread, 7.2 to 7.6 times (186 us and 5.4 times before pools had a lane), of half
+85 (208). On two threads it takes 95 where the other core happens to be idle, 10.5 times, which it seldom was; else 168 to
+190. Of 123 us in the kernel products take 70 at their peak, activations 20, states that are brought in and out 5; the rest
+is what products lose at their ends.
 """
 
 import os
