@@ -138,6 +138,19 @@ def test_names_that_change_between_pushes():
             pool.leave(0)  # those behind it move up
 
 
+def test_names_that_are_none_are_told_behind_those_that_are():
+    layer, x = MADE["lstm"], random_input("lstm", (2,), np.random.default_rng(3))
+    pool, alone = layer.streams(4), [layer.stream(), layer.stream()]
+    for wrong in ([0, 4], [1, 1], [np.arange(2), 1], 3, [[0], 1]):
+        pool.push(x, [0, 1])
+        with pytest.raises(elman.StreamError):
+            pool.push(x, wrong)
+        for stream, x_t in zip(alone, x, strict=True):
+            stream.push(x_t)
+    for y, stream, x_t in zip(pool.push(x, (name for name in (1, 0))), reversed(alone), x, strict=True):
+        assert_bits(y, stream.push(x_t))
+
+
 @every_one
 def test_what_cannot_be_read_changes_nothing(name):
     made, rng = MADE[name], np.random.default_rng(4)

@@ -168,11 +168,16 @@ class Streams:
 
     def _rows_of(self, numbers: Iterable[int]) -> Array:
         """Rows of streams, as of those that were named last where they are named again."""
-        if self._asked is None or type(numbers) is not list or numbers != self._asked[0]:
-            numbers = list(numbers) if isinstance(numbers, Iterable) else numbers
-            rows = np.array(self._chosen(numbers), np.int64)
-            self._asked = numbers, rows
-        return self._asked[1]
+        asked = self._asked
+        try:
+            if asked is not None and type(numbers) is list and numbers == asked[0]:
+                return asked[1]
+        except ValueError:  # arrays among them
+            pass
+        numbers = list(numbers) if isinstance(numbers, Iterable) else numbers
+        rows = np.array(self._chosen(numbers), np.int64)
+        self._asked = numbers, rows
+        return rows
 
     def _push_each(self, pushed: Mapping[int, Any]) -> dict[int, Array]:
         """Steps and chunks of any lengths, as one padded batch."""

@@ -8,7 +8,7 @@ import numpy as np
 from elman.gates import Array
 
 LONG = 4096
-"""Steps beyond which nothing as long as a call is kept for the next."""
+"""Steps, or lengths, beyond which nothing as long as a call is kept for the next."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ _kept = lru_cache(maxsize=256)(_dense)
 
 def by_length(steps: int, lengths: Array) -> Rows:
     """The examples by their lengths; other layers, and the way back, ask again."""
-    if steps > LONG or lengths.dtype != np.int64:
+    if max(steps, len(lengths)) > LONG or lengths.dtype != np.int64:
         return _by_length(steps, lengths)
     return _kept_by_length(steps, lengths.tobytes())
 
