@@ -53,12 +53,13 @@ from elman.layer import Gradients, Layer, Record
 from elman.model import Model
 from elman.network import Network, Propagation
 from elman.padding import pad_sequences
+from elman.pools import Streams
 from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.sampling import Sampling
 from elman.stack import Backwards, Bidirectional, Stack
 from elman.states import State
-from elman.streams import Stream, Streams
+from elman.streams import Stream
 from elman.targets.forced import machine
 from elman.targets.threads import threads
 from elman.testing import check_cell

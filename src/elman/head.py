@@ -78,9 +78,9 @@ class Head:
         graph = self.readout.graph
         return self._run(graph, {self.readout._input: y}, lengths)[next(iter(graph.named("output")))]
 
-    def lane(self, y: Array) -> LayerLane | None:
+    def lane(self, y: Array, count: int | None) -> LayerLane | None:
         """The output after a step that is read from a buffer, where the target has a short way for it."""
-        return self.readout._lane({}, y)
+        return self.readout._lane({}, y, count=count)
 
     def losses(self, y: Array, targets: Array, lengths: Array | None, smoothing: float = 0.0) -> Array:
         """The loss of each step of each example, `[T, B]`; past a length 0."""

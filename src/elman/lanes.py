@@ -4,10 +4,11 @@ A lane computes what a whole sequence would, to the bit; it only keeps its buffe
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from elman.arrays import is_finite
 from elman.gates import Array
 from elman.trees import Tree
 
@@ -21,6 +22,14 @@ class StepLane(Protocol):
 
     def step(self, turn: int) -> None:
         """Read the inputs and the states of a turn (0 or 1), write the outputs and the states of the other."""
+        ...
+
+
+class RowsStep(StepLane, Protocol):
+    """The lane of a program for many examples side by side."""
+
+    def choose(self, rows: Array | None) -> None:
+        """Let these rows, or all, take the next steps."""
         ...
 
 
@@ -85,3 +94,43 @@ def chained(lanes: dict[str, LayerLane]) -> LayerLane:
 
     steps = [step for lane in lanes.values() for step in lane.lanes]
     return LayerLane(first.x, last.y, steps, states, is_current, first.limit)
+
+
+class PoolLane:
+    """The lane of many sequences side by side, of which all take a step, or some."""
+
+    def __init__(self, lane: LayerLane) -> None:
+        self._lane = lane
+
+    def push(self, x: Array, rows: Array | None) -> Array | None:
+        """The outputs of a step of all rows, or of these; None, and nothing is done, where `x` does not fit the buffer."""
+        lane = self._lane
+        found = self._fitting(x, len(lane.x) if rows is None else len(rows))
+        if found is None:
+            return None
+        for each in cast(tuple[RowsStep, ...], lane.lanes):
+            each.choose(rows)
+        lane.x[... if rows is None else rows] = found
+        lane.step()
+        y: Array = lane.y.copy() if rows is None else lane.y[rows]
+        # Nothing is called between these two, so that an interrupt comes before both or behind.
+        lane.turn ^= 1
+        return y
+
+    def _fitting(self, x: Array, count: int) -> Array | None:
+        """What goes into the buffer: tokens within the limit, or floats, of its type, that are finite."""
+        lane = self._lane
+        if x.shape != (count, *lane.x.shape[1:]) or not lane.is_current():
+            return None
+        if lane.limit:
+            return x if x.dtype.kind in "iu" and x.min() >= 0 and x.max() < lane.limit else None
+        if x.dtype.kind != "f":
+            return None
+        if x.dtype != lane.x.dtype:
+            with np.errstate(over="ignore"):
+                x = x.astype(lane.x.dtype)
+        return x if is_finite(x) else None
+
+    def states(self) -> Tree:
+        """The states after the last step that counts."""
+        return self._lane.states()

@@ -23,10 +23,11 @@ from elman.gradient_checks import checked_gradient, checked_truncation
 from elman.lanes import LayerLane
 from elman.overlapping import overlapped
 from elman.passes import Plan
+from elman.pools import Streams
 from elman.shapes import Shape
 from elman.states import State
-from elman.streams import Stream, Streams
-from elman.trees import Tree, batched, filled, plain
+from elman.streams import Stream
+from elman.trees import Tree, batched, filled, mapped, plain
 
 
 class Gradients(NamedTuple):
@@ -261,15 +262,17 @@ class Layer(ABC):
         single = chunk.ndim == (0 if chunk.dtype.kind in "iu" else 1)
         return (chunk[None] if single else chunk), single
 
-    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
-        """The shortest way of one sequence that goes on step by step, reading from a buffer; None where there is none."""
+    def _lane(
+        self, states: Tree, x: Array | None = None, *, tokens: bool = False, count: int | None = None
+    ) -> LayerLane | None:
+        """The shortest way of a sequence, or `count` of them, that goes on step by step, reading from a buffer; or None."""
         return None
 
     def _lane_from(self, state: State, *, tokens: bool) -> LayerLane | None:
-        return self._lane(plain(state), tokens=tokens)
+        return self._lane(plain(state), tokens=tokens, count=state.batch)
 
-    def _state_of(self, states: Tree) -> State:
-        return self._state_out(batched(states), None)
+    def _state_of(self, states: Tree, batch: int | None = None) -> State:
+        return self._state_out(batched(states) if batch is None else mapped(states, np.array), batch)
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
         """Go on from a state of its own making, which may be infinite: a lane does not look, either."""

@@ -19,13 +19,14 @@ from elman.io import safetensors
 from elman.lanes import LayerLane
 from elman.layer import Layer
 from elman.pooled import POOLS, Pooled
+from elman.pools import Streams
 from elman.proof import Proof
 from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.stack import Stack
 from elman.states import State
 from elman.storage import in_file
-from elman.streams import Stream, Streams
+from elman.streams import Stream
 from elman.text import Vocabulary
 from elman.trace import Cell
 from elman.transcription import Transcribes
@@ -263,7 +264,7 @@ class Model(Transcribes, Generates):
 
     def _lane_from(self, state: State, *, tokens: bool) -> LayerLane | None:
         below = self.rnn._lane_from(state, tokens=tokens)
-        above = None if below is None else self.head.lane(below.y)
+        above = None if below is None else self.head.lane(below.y, state.batch)
         if below is None or above is None:
             return None
 
@@ -281,8 +282,8 @@ class Model(Transcribes, Generates):
             chunk, single = self.rnn._pushed(np.asarray(x, self.rnn.dtype))
         return checked_features("Model", chunk, self.word_dim, self.rnn.dtype), single
 
-    def _state_of(self, states: Tree) -> State:
-        return self.rnn._state_of(states)
+    def _state_of(self, states: Tree, batch: int | None = None) -> State:
+        return self.rnn._state_of(states, batch)
 
     def _resumed(self, state: Any, batch: int | None) -> State:
         return self.rnn._resumed(state, batch)

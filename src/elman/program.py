@@ -106,11 +106,15 @@ class Program:
         return Run(outcome, kept, lengths, backwards)
 
     def lane(
-        self, prepared: Prepared, states: Mapping[str, Array], inputs: Mapping[str, Array] | None = None
+        self,
+        prepared: Prepared,
+        states: Mapping[str, Array],
+        inputs: Mapping[str, Array] | None = None,
+        count: int | None = None,
     ) -> StepLane | None:
-        """One example step after step, from states `[...]`, where the target has a short way for it."""
+        """One example step after step, from states `[...]`, or `count` side by side, where the target has a short way."""
         make = getattr(self._forward, "lane", None)
-        lane: StepLane | None = None if make is None else make(prepared, states, inputs or {})
+        lane: StepLane | None = None if make is None else make(prepared, states, inputs or {}, count)
         return lane
 
     def backward(

@@ -252,9 +252,11 @@ class RNN(Layer):
         fields = {name: value if batch is not None else value[0] for name, value in states.items()}
         return State._of(fields, self.name, batch, self._equations)
 
-    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
+    def _lane(
+        self, states: Tree, x: Array | None = None, *, tokens: bool = False, count: int | None = None
+    ) -> LayerLane | None:
         compiled, held = self._program(Asked(tokens)), self._held
-        lane = compiled.lane(held.prepare(compiled), states, {} if x is None else {self._input: x})
+        lane = compiled.lane(held.prepare(compiled), states, {} if x is None else {self._input: x}, count)
         if lane is None:
             return None
 

@@ -155,12 +155,14 @@ class Stack(_Parts):
     def _turned(self) -> Array:
         return self.layers[-1]._turned()
 
-    def _lane(self, states: Tree, x: Array | None = None, *, tokens: bool = False) -> LayerLane | None:
+    def _lane(
+        self, states: Tree, x: Array | None = None, *, tokens: bool = False, count: int | None = None
+    ) -> LayerLane | None:
         if self.residual:
             return None
         lanes: dict[str, LayerLane] = {}
         for name, layer in self.parts.items():
-            lane = layer._lane(states[name], x, tokens=tokens)
+            lane = layer._lane(states[name], x, tokens=tokens, count=count)
             if lane is None:
                 return None
             lanes[name], x, tokens = lane, lane.y, False

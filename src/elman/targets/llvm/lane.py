@@ -1,4 +1,4 @@
-"""A lane: one example step after step, with every buffer and every address kept from call to call."""
+"""Lanes: examples that go on step after step, with every buffer and every address kept from call to call."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -10,6 +10,8 @@ from elman.gates import Array
 from elman.rooms import LINE, aligned
 from elman.targets.llvm.crew import crew
 from elman.targets.llvm.memory import address
+from elman.targets.llvm.order import Rows
+from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
 
@@ -21,39 +23,78 @@ WIDE = 1 << 20
 """Bytes of matrices of a lane beyond which threads may share them: one thread reads them in some ten microseconds."""
 
 
-class Lane:
-    """Buffers for one step of one example: `x` and `y` by name, and two for every state.
+class Buffers:
+    """Buffers for one step of some examples: `x` and `y` by name, and two for every state.
 
     A step of turn 0 reads the states of turn 0 and writes those of turn 1, and the other way round: until its caller counts
-    the step as done, it has not been.
+    the step as done, it has not been. `count` examples stand side by side; None: one stands alone, without an axis for it.
     """
+
+    def __init__(
+        self,
+        program: "LlvmProgram",
+        prepared: "Packed",
+        states: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        count: int | None = None,
+    ) -> None:
+        axes, examples = (() if count is None else (count,)), 1 if count is None else count
+        self.program, self.prepared, self.rows = program, prepared, Rows(np.arange(examples), np.array([examples]))
+        self.inputs = {
+            name: inputs.get(name, np.zeros((*axes, *shape), kind)) for name, (shape, kind) in program.brought.items()
+        }
+        self.outputs = {name: np.zeros((*axes, *shape), program.dtype) for name, shape in program.given.items()}
+        first = {name: np.array(states[name], program.dtype, order="C") for name in program.state_names}
+        self.states = first, {name: state.copy() for name, state in first.items()}
+        self._counter = aligned((LINE // 8,), np.dtype(np.int64))
+        self.calls = [self._call(turn, examples) for turn in (0, 1)]  # matrices are walked there and back again
+
+    def _call(self, turn: int, examples: int) -> list[int]:
+        """What the table of a step begins with."""
+        call = [1, examples, 0, turn, self.rows.order_address, self.rows.running_address, address(self._counter), 0]
+        for array in (*self.inputs.values(), *self.outputs.values()):
+            call += array.ctypes.data, 0, array.size // max(examples, 1)
+        ends = (turn, 1 - turn)
+        return call + [self.states[which][name].ctypes.data for name in self.program.state_names for which in ends]
+
+
+class Lane(Buffers):
+    """One example step after step."""
 
     def __init__(
         self, program: "LlvmProgram", prepared: "Packed", states: Mapping[str, Array], inputs: Mapping[str, Array]
     ) -> None:
-        order, running = np.zeros(1, np.int64), np.ones(1, np.int64)
-        self.inputs = {name: inputs.get(name, np.zeros(shape, kind)) for name, (shape, kind) in program.brought.items()}
-        self.outputs = {name: np.zeros(shape, program.dtype) for name, shape in program.given.items()}
-        first = {name: np.array(states[name], program.dtype) for name in program.state_names}
-        self.states = first, {name: state.copy() for name, state in first.items()}
-        call = [1, 1, 0, 0, order.ctypes.data, running.ctypes.data, 0, 0]
-        for array in (*self.inputs.values(), *self.outputs.values()):
-            call += array.ctypes.data, 0, 0
-        self._counter = aligned((LINE // 8,), np.dtype(np.int64))
-        call[FIELDS.index("counter")], turns = address(self._counter), []
-        for turn in (0, 1):  # matrices are walked there and back again
-            call[FIELDS.index("turn")] = turn
-            ends = [self.states[which][name].ctypes.data for name in program.state_names for which in (turn, 1 - turn)]
-            turns.append(np.frombuffer(program.table_of([*call, *ends], prepared), np.int64))
+        super().__init__(program, prepared, states, inputs)
         memory = aligned((program.workspace_of(1, 1),), np.dtype(np.uint8))
         memory[:] = 0
-        self._held = prepared, memory, order, running, turns
-        self._run, self._program = program.code_for(1).call, program
-        self._turns = [(int(table.ctypes.data), address(memory), 0, 1, 0) for table in turns]
+        tables = [np.frombuffer(program.table_of(call, prepared), np.int64) for call in self.calls]
+        self._held, self._run = (memory, tables), program.code_for(1).call
+        self._turns = [(int(table.ctypes.data), address(memory), 0, 1, 0) for table in tables]
 
     def step(self, turn: int) -> None:
         """Read the inputs and the states of a turn, write the outputs and the states of the other."""
         self._run(*self._turns[turn])
+
+
+class RowsLane(Buffers):
+    """Many examples side by side, of which all take a step, or some; threads share it as they share any call."""
+
+    _chosen: tuple[Array | None, Rows] | None = None
+
+    def choose(self, rows: Array | None) -> None:
+        """Let these rows, or all, take the next steps."""
+        if self._chosen is None or self._chosen[0] is not rows:
+            self._chosen = rows, self.rows if rows is None else Rows(rows, np.array([len(rows)]))
+
+    def step(self, turn: int) -> None:
+        """Read the inputs and the states of a turn, write the outputs and the states of the other."""
+        chosen, rows = self._chosen or (None, self.rows)
+        call = self.calls[turn].copy()
+        if chosen is not None:  # the others stay as they are
+            for name, state in self.states[turn].items():
+                self.states[1 - turn][name][...] = state
+            call[FIELDS.index("order")], call[FIELDS.index("running")] = rows.order_address, rows.running_address
+        compute(self.program, self.prepared, call, rows)
 
 
 class WideLane(Lane):
@@ -77,5 +118,5 @@ class WideLane(Lane):
 
     def _together(self, turn: int) -> bool:
         self._counter[0] = 0
-        code = self._program.code_for(1, self._parts)
-        return crew.run(code, self._jobs[turn], self._program.machine, address(self._counter))
+        code = self.program.code_for(1, self._parts)
+        return crew.run(code, self._jobs[turn], self.program.machine, address(self._counter))

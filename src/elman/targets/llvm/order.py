@@ -1,6 +1,6 @@
 """In which order the examples of a call run, and how many of them at each step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from elman.gates import Array
 
 LONG = 4096
-"""Steps beyond which nothing as long as a call is kept for the next."""
+"""Steps, or lengths, beyond which nothing as long as a call is kept for the next."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,15 @@ class Rows:
 
     order: Array
     running: Array
+    _shares: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
 
     def shares(self, count: int) -> list[int]:
         """Where to cut the examples into shares of about the same number of steps."""
+        if count not in self._shares:
+            self._shares[count] = self._cut(count)
+        return self._shares[count]
+
+    def _cut(self, count: int) -> list[int]:
         batch = len(self.order)
         steps = np.searchsorted(-self.running, -np.arange(batch), side="left")  # of each example
         done = np.concatenate(([0], np.cumsum(steps)))
@@ -55,7 +61,18 @@ _kept = lru_cache(maxsize=256)(_dense)
 
 
 def by_length(steps: int, lengths: Array) -> Rows:
-    """The examples by their lengths."""
-    order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    ended = np.searchsorted(np.sort(lengths), np.arange(steps), side="right")
-    return Rows(order, (len(lengths) - ended).astype(np.int64))
+    """The examples by their lengths; other layers, and the way back, ask again."""
+    if max(steps, len(lengths)) > LONG or lengths.dtype != np.int64:
+        return _by_length(steps, lengths)
+    return _kept_by_length(steps, lengths.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _kept_by_length(steps: int, lengths: bytes) -> Rows:
+    return _by_length(steps, np.frombuffer(lengths, np.int64))
+
+
+def _by_length(steps: int, lengths: Array) -> Rows:
+    order = np.argsort(-lengths, kind="stable").astype(np.int64, copy=False)
+    ended = np.bincount(lengths.clip(0, steps), minlength=steps + 1)[:steps].cumsum()
+    return Rows(order, (len(lengths) - ended).astype(np.int64, copy=False))

@@ -22,7 +22,7 @@ from elman.targets.llvm import engine, stretches
 from elman.targets.llvm.frame import Shaping
 from elman.targets.llvm.groups import Grouping, summed
 from elman.targets.llvm.kernel import Kernel
-from elman.targets.llvm.lane import WIDE, Lane, WideLane
+from elman.targets.llvm.lane import WIDE, Lane, RowsLane, WideLane
 from elman.targets.llvm.machine import Machine, current
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import by_length, dense
@@ -196,9 +196,10 @@ class LlvmProgram:
                 call += int(into[name].ctypes.data), by_step // self.dtype.itemsize, by_example // self.dtype.itemsize
                 continue
             axes = (steps, batch, *shape) if inward else (batch, steps, *shape)
-            room = rooms.take(axes, self.dtype)
+            is_sparse = padded and 2 * rows.count < steps * batch  # then all is cleared as soon as the padding alone
+            room = np.zeros(axes, self.dtype) if is_sparse else rooms.take(axes, self.dtype)
             outputs[name] = room if inward else room.swapaxes(0, 1)
-            if lengths is not None:
+            if lengths is not None and not is_sparse:
                 _clear_padding(outputs[name], lengths)
             call += address(room), *((batch * count, count) if inward else (count, steps * count))
         last = {}
@@ -243,9 +244,13 @@ class LlvmProgram:
         """The table of a call: what belongs to the call, then what belongs to the parameters."""
         return self._words.pack(*call) + prepared.static
 
-    def lane(self, prepared: Prepared, states: Mapping[str, Array], inputs: Mapping[str, Array]) -> Lane:
-        """One example step after step, from states `[...]`; `inputs` are buffers that others write."""
+    def lane(
+        self, prepared: Prepared, states: Mapping[str, Array], inputs: Mapping[str, Array], count: int | None = None
+    ) -> Lane | RowsLane:
+        """One example step after step, from states `[...]`, or `count` from `[B, ...]`; others write the `inputs`."""
         assert isinstance(prepared, Packed), "prepared by this target"
+        if count is not None:
+            return RowsLane(self, prepared, states, inputs, count)
         is_wide = self.weights > WIDE and self.blocks > 1 and shared.count > 1
         return (WideLane if is_wide else Lane)(self, prepared, states, inputs)
 

@@ -110,5 +110,5 @@ def _run(program: "LlvmProgram", code: Code, jobs: Sequence[Job], memories: Sequ
     try:
         return crew.run(code, jobs, program.machine, counter)
     finally:
-        for memory in memories:
+        for memory in reversed(memories):  # so that each thread gets its own again, which its core has near
             workspaces.give(memory)
