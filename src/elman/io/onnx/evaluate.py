@@ -10,6 +10,7 @@ import numpy as np
 from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
+from elman.io.onnx.loops import SUBGRAPHS
 from elman.io.onnx.operators import OPERATORS, as_arrays, operator
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
@@ -20,9 +21,6 @@ RunRecurrent = Callable[[Node, Sequence[Any]], tuple[Array, ...]]
 
 WITH_OUTPUTS = ("Split",)
 """Operators that must be told how many outputs are asked for."""
-
-SUBGRAPHS = ("If", "Scan")
-"""Operators that run a graph of their own, which sees the values around it."""
 
 
 def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -99,12 +97,8 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
         return run_recurrent(node, inputs)
     if any(value is ABSENT for value in inputs):
         return [ABSENT] * len(node.outputs)
-    if node.op == "If":
-        part = node.attributes["then_branch" if np.asarray(inputs[0]).reshape(-1)[0] else "else_branch"]
-        found = evaluated(part, values, run_recurrent)
-        return [found[name] for name in part.outputs]
-    if node.op == "Scan":
-        return _scanned(node, inputs, values, run_recurrent)
+    if node.op in SUBGRAPHS:
+        return SUBGRAPHS[node.op](node, inputs, lambda part, given: evaluated(part, values | given, run_recurrent))
     function = operator(node.op, net.opset)
     assert function is not None, "the net was checked"
     if node.op in WITH_OUTPUTS:
@@ -112,29 +106,6 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
     while inputs and inputs[-1] is None:
         inputs.pop()
     return as_arrays(function(*inputs, **node.attributes))
-
-
-def _scanned(node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> list[Array]:
-    """The operator Scan, as it is from version 9 on: its body step by step."""
-    body, count = node.attributes["body"], int(node.attributes["num_scan_inputs"])
-    states, sequences = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
-    results = len(body.outputs) - len(states)
-    axes, out_axes = (
-        node.attributes.get(f"scan_{way}_axes") or (0,) * n for way, n in (("input", count), ("output", results))
-    )
-    ways = node.attributes.get("scan_input_directions") or (0,) * count
-    out_ways = node.attributes.get("scan_output_directions") or (0,) * results
-    rows = [np.moveaxis(x, axis, 0)[:: -1 if way else 1] for x, axis, way in zip(sequences, axes, ways, strict=True)]
-    steps: list[list[Any]] = [[] for _ in range(results)]
-    for at in range(len(rows[0])):
-        given = dict(zip(body.inputs, [*states, *(row[at] for row in rows)], strict=True))
-        found = evaluated(body, {**values, **given}, run_recurrent)
-        outputs = [found[name] for name in body.outputs]
-        states = outputs[: len(states)]
-        for listed, value in zip(steps, outputs[len(states) :], strict=True):
-            listed.append(value)
-    stacked = [np.stack(listed[:: -1 if way else 1]) for listed, way in zip(steps, out_ways, strict=True)]
-    return [*states, *(np.moveaxis(y, 0, axis) for y, axis in zip(stacked, out_axes, strict=True))]
 
 
 def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] = ()) -> Values:

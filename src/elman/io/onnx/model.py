@@ -8,6 +8,7 @@ from elman.errors import ModelFileError, SettingError, ShapeError
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.evaluate import check, checked_inputs, evaluated, once
+from elman.io.onnx.loops import SUBGRAPHS
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
 from elman.io.onnx.scans import Scanned, as_layers, scanned
@@ -125,7 +126,7 @@ def _folded(net: Net) -> Net:
     rest = []
     for node in net.nodes:
         constant = all(name in known for name in node.inputs if name)
-        if constant and node.op not in GATES and node.op != "If":
+        if constant and node.op not in GATES and node.op not in SUBGRAPHS:
             known |= evaluated(replace(net, nodes=(node,), constants=known), {}, _never)
         else:
             rest.append(node)

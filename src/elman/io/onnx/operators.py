@@ -15,6 +15,7 @@ from elman.errors import ModelFileError
 from elman.gates import GATES, Array
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
+from elman.io.onnx.sequences import SEQUENCES
 
 TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
@@ -233,6 +234,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ArgMin": _best(np.argmin),
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
+    **SEQUENCES,
 }
 
 BEFORE_13 = {"Softmax": _over_the_rest("softmax"), "LogSoftmax": _over_the_rest("log_softmax")}
@@ -244,6 +246,7 @@ def operator(op: str, opset: int) -> Callable[..., Any] | None:
     return BEFORE_13.get(op, OPERATORS.get(op)) if opset < 13 else OPERATORS.get(op)
 
 
-def as_arrays(found: Any) -> tuple[Array, ...]:
-    """What an operator gave, as a tuple of arrays."""
-    return tuple(np.asarray(value) for value in (found if isinstance(found, tuple | list) else (found,)))
+def as_arrays(found: Any) -> tuple[Any, ...]:
+    """What an operator gave, as a tuple of arrays; sequences stay lists."""
+    several = found if isinstance(found, tuple) else (found,)
+    return tuple(value if isinstance(value, list) else np.asarray(value) for value in several)
