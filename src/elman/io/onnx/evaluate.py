@@ -51,17 +51,20 @@ def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
     return recurrent(node.op, node.attributes, w, r, b, p)(inputs)[0]
 
 
-def check(net: Net) -> None:
-    """Raises `ModelFileError` for an operator that is not supported; warns of a GRU that PyTorch cannot have meant."""
+def check(net: Net, level: int = 3) -> None:
+    """Raises `ModelFileError` for an operator that is not supported; warns of a GRU that PyTorch cannot have meant.
+
+    The warning is for whoever is `level` calls above.
+    """
     for node in net.nodes:
         if node.domain or not (node.op in GATES or node.op in SUBGRAPHS or operator(node.op, net.opset)):
             known = ", ".join(sorted({*OPERATORS, *GATES, *SUBGRAPHS}))
             raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
         for part in node.attributes.values():
             if isinstance(part, Net):
-                check(part)
+                check(part, level + 1)
         if node.op == "GRU" and net.producer == "pytorch" and not node.attributes.get("linear_before_reset"):
-            warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=3)
+            warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=level)
 
 
 GRU_OF_PYTORCH = (

@@ -59,6 +59,7 @@ class ImportedModel:
             if node.op in GATES or node.op == LAYER:
                 self._recurrent[id(node)] = scanned(self._net, node) if node.op == LAYER else _layer(self._net, node)
         self._starts, ends = state_inputs(self._net), state_outputs(self._net)
+        self.declared = net.inputs
         self.inputs = {name: declared for name, declared in net.inputs.items() if name not in self._starts}
         self.outputs = {name: declared for name, declared in net.outputs.items() if name not in ends}
 
@@ -76,6 +77,14 @@ class ImportedModel:
 
         Raises `SettingError`, `DataError` or `ShapeError` for inputs and states that do not fit.
         """
+        found, last = self.evaluated(x, state)
+        y = {name: found[name] for name in self.outputs}
+        batch = last[0].batch if last else None
+        after = State({str(at): part for at, part in enumerate(last)}, cell=self.name, batch=batch)
+        return (next(iter(y.values())) if len(y) == 1 else y), after
+
+    def evaluated(self, x: Any, state: Any = None) -> tuple[dict[str, Any], list[State]]:
+        """Every value of the file by its name there, and the state after each recurrent node."""
         given = checked_inputs(self._net, self._by_name(x), self._starts)
         absent = {name: ABSENT for name in self._starts if name not in given}
         parts = self._parts(state)
@@ -88,11 +97,7 @@ class ImportedModel:
             last.append(after)
             return found
 
-        found = evaluated(self._net, given | absent, run)
-        y = {name: found[name] for name in self.outputs}
-        batch = last[0].batch if last else None
-        after = State({str(at): part for at, part in enumerate(last)}, cell=self.name, batch=batch)
-        return (next(iter(y.values())) if len(y) == 1 else y), after
+        return evaluated(self._net, given | absent, run), last
 
     def initial_state(self, batch: int = 1) -> State:
         """Zeros, for a batch. Raises `SettingError` for no number of examples."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import ModelFileError
-from elman.gates import GATES, Array
+from elman.gates import GATES
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
 from elman.io.onnx.sequences import SEQUENCES
@@ -233,6 +233,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ArgMax": _best(np.argmax),
     "ArgMin": _best(np.argmin),
     "BatchNormalization": _batch_norm,
+    "GlobalAveragePool": lambda x: x.mean(tuple(range(2, x.ndim)), keepdims=True, dtype=x.dtype),
+    "GlobalMaxPool": lambda x: x.max(tuple(range(2, x.ndim)), keepdims=True),
     "LayerNormalization": _layer_norm,
     **SEQUENCES,
 }
