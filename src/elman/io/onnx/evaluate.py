@@ -12,6 +12,7 @@ from elman.gates import Array
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.loops import SUBGRAPHS
 from elman.io.onnx.operators import OPERATORS, as_arrays, operator
+from elman.io.onnx.preparing import PREPARING
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
 from elman.shapes import written
@@ -57,8 +58,9 @@ def check(net: Net, level: int = 3) -> None:
     The warning is for whoever is `level` calls above.
     """
     for node in net.nodes:
-        if node.domain or not (node.op in GATES or node.op in SUBGRAPHS or operator(node.op, net.opset)):
-            known = ", ".join(sorted({*OPERATORS, *GATES, *SUBGRAPHS}))
+        within = not node.domain and (node.op in GATES or node.op in SUBGRAPHS)
+        if not (within or operator(node.op, net.opset, node.domain)):
+            known = ", ".join(sorted({*OPERATORS, *PREPARING, *GATES, *SUBGRAPHS}))
             raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
         for part in node.attributes.values():
             if isinstance(part, Net):
@@ -102,7 +104,7 @@ def _results(net: Net, node: Node, inputs: list[Any], values: Values, run_recurr
         return [ABSENT] * len(node.outputs)
     if node.op in SUBGRAPHS:
         return SUBGRAPHS[node.op](node, inputs, lambda part, given: evaluated(part, values | given, run_recurrent))
-    function = operator(node.op, net.opset)
+    function = operator(node.op, net.opset, node.domain)
     assert function is not None, "the net was checked"
     if node.op in WITH_OUTPUTS:
         function = partial(function, outputs=len(node.outputs))

@@ -181,5 +181,12 @@ def runtime(path: str | os.PathLike[str], made: Opened, x: Array) -> tuple[Array
         declared = made.file.declared[name]
         sizes = [size if isinstance(size, int) else len(made.input(x)) for size in declared.shape or ()]
         inputs[name] = np.zeros(sizes, declared.dtype)
-    [y] = session.run(list(made.file.outputs), inputs)
+    try:
+        [y] = session.run(list(made.file.outputs), inputs)
+    except Exception as error:  # it has exceptions of its own for each of its codes
+        told = " ".join(str(error).split())
+        fix = "give --example and --expect"
+        raise ModelFileError(
+            f"{path}: ONNX Runtime does not run it on an input {written(x.shape)}: {told}; {fix}"
+        ) from error
     return np.asarray(y), f"ONNX Runtime {onnxruntime.__version__}"
