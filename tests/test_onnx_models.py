@@ -299,6 +299,11 @@ def test_inputs_that_leave_too_much_open():
         as_model(net(*LAYER, *READ, shape=None))
 
 
+def test_a_number_is_no_sequence():
+    with pytest.raises(ModelFileError, match="onnx: its input is a number, no sequence; elman"):
+        as_model(net(node("Tanh", ["x"], ["y"]), shape=()))
+
+
 def test_files_of_several_inputs():
     made = net(*LAYER, node("Add", ["h", "z"], ["y"]))
     made.graph.input.append(info("z", 1, [H]))

@@ -53,14 +53,12 @@ class Followed:
 
 def followed(loaded: ImportedModel, x: Array) -> Followed:
     """What a file computes, as seen when it runs on `x`. Raises `ModelFileError` for what has no counterpart in a model."""
-    rank = x.ndim - (x.dtype.kind == "f")
-    first: ModelFileError | None = None
-    for features in range(rank, -1, -1) if x.dtype.kind == "f" else (None,):  # most often the last axis
+    first = ModelFileError(f"{loaded.name}: its input is a number, no sequence; {AS_IT_IS}")
+    for features in range(x.ndim - 1, -1, -1) if x.dtype.kind == "f" else (None,):  # most often the last axis
         try:
             return Walk(loaded, x, features).all()
         except ModelFileError as error:
-            first = first or error
-    assert first is not None, "something was tried"
+            first = error if features in (None, x.ndim - 1) else first
     raise first
 
 
@@ -88,7 +86,7 @@ class Walk:
                 lost = next((given for given in seen if isinstance(given, Lost) and not given.of_tokens), None)
                 try:
                     found = [lost] * len(node.outputs) if lost else self._node(node)
-                except ElmanError as error:
+                except (ElmanError, ValueError, TypeError, IndexError, KeyError) as error:  # files are as they are
                     found = [Lost(f"{node} has no counterpart in a model: {error}")] * len(node.outputs)
                 self.flows.update((name, flow) for name, flow in zip(node.outputs, found, strict=False) if name)
         [output] = self.loaded.outputs

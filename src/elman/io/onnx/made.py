@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells import ported
-from elman.errors import ModelFileError, ShapeError
+from elman.errors import ElmanError, ModelFileError, ShapeError
 from elman.gates import Array
 from elman.graph import equations_of
 from elman.io.onnx.axes import Groups
@@ -91,7 +91,10 @@ def opened(source: Any, *, level: int = 3) -> Opened:
         raise ModelFileError(f"{file.name}: a model has one input and one output, this file the {told}; {AS_IT_IS}")
     [declared] = file.inputs.values()
     found = followed(file, example(file.name, declared, FREE[0], 2))
-    made = Opened(_built(file, found), file, found)
+    try:
+        made = Opened(_built(file, found), file, found)
+    except ElmanError as error:
+        raise ModelFileError(f"{file.name}: its layers and equations make no model: {error}; {AS_IT_IS}") from error
     for free in FREE:
         _check(made, made.example(made.model.word_dim, free))
     return made
