@@ -8,6 +8,7 @@ from onnx.reference import ReferenceEvaluator
 from elman.errors import ModelFileError
 from elman.io.onnx import run
 from elman.io.onnx.operators import BEFORE_13, OPERATORS
+from elman.io.onnx.sequences import SEQUENCES
 
 RNG = np.random.default_rng(0)
 X, Y = (RNG.normal(size=(2, 3, 4)).astype(np.float32) for _ in "xy")
@@ -103,6 +104,22 @@ CASES = [
     ("BatchNormalization", [X, *P[0, :, :].T[:4, :3]], {"epsilon": 1e-3}),
     ("LayerNormalization", [X, P[0, 0], Y[0, 0]], {"epsilon": 1e-3}),
     ("LayerNormalization", [X, P[0], Y[0]], {"axis": 1}),
+    *((op, [np.tanh(X)], {}) for op in ("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Atanh")),
+    *((op, [X], {}) for op in ("Selu", "Celu", "HardSwish", "Mish", "GlobalAveragePool")),
+    ("Acosh", [P + 1], {}),
+    ("IsNaN", [np.where(X > 0, np.nan, X)], {}),
+    ("Hardmax", [X], {"axis": 1}),
+    ("TopK", [X, at(2)], {"axis": 1}),
+    ("TopK", [X, at(2)], {"axis": -1, "largest": 0}),
+    ("GatherND", [X, np.array([[0, 2], [-1, 1]])], {}),
+    ("GatherND", [X, np.array([[2], [1]])], {"batch_dims": 1}),
+    ("ScatterND", [X, np.array([[1], [0]]), Y], {}),
+    ("ScatterND", [X, np.array([[1], [1]]), Y], {"reduction": "add"}),
+    ("ScatterElements", [X, at(2, 0)[:, None, None], Y[:, :1, :1]], {"axis": 1}),
+    ("Einsum", [X, Y], {"equation": "bti, bsi -> bts"}),
+    ("Trilu", [X, np.array(1)], {}),
+    ("Trilu", [X], {"upper": 0}),
+    ("InstanceNormalization", [X, P[0, :, 0], Y[0, :, 0]], {}),
 ]
 
 
@@ -118,7 +135,7 @@ def model(op, inputs, attributes, opset, outputs=1):
 
 @pytest.mark.parametrize(("op", "inputs", "attributes"), CASES, ids=[f"{k}-{case[0]}" for k, case in enumerate(CASES)])
 def test_operator(op, inputs, attributes):
-    made, given = model(op, inputs, attributes, 20, outputs=2 if op == "Split" else 1)
+    made, given = model(op, inputs, attributes, 20, outputs=2 if op in ("Split", "TopK") else 1)
     wanted = ReferenceEvaluator(made).run(None, given)
     for got, expected in zip(run(made, given).values(), wanted, strict=True):
         assert (got.dtype, got.shape) == (np.asarray(expected).dtype, np.shape(expected))
@@ -126,7 +143,8 @@ def test_operator(op, inputs, attributes):
 
 
 def test_every_operator_is_tried():
-    assert {case[0] for case in CASES} | {"Constant", "Dropout"} == set(OPERATORS) | set(BEFORE_13)
+    elsewhere = {"Constant", "Dropout", *SEQUENCES, *(op for op, *_ in OLD)}
+    assert {case[0] for case in CASES} | elsewhere == set(OPERATORS) | set(BEFORE_13)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +175,9 @@ OLD = [
     ("Pad", [X], {"pads": [0, 1, 0, 0, 2, 1], "value": 7.0}, 2, np.pad(X, [(0, 0), (1, 2), (0, 1)], constant_values=7)),
     ("Dropout", [X], {"ratio": 0.5}, 10, X),
     ("Softmax", [X], {}, 11, np.exp(X) / np.exp(X).sum((1, 2), keepdims=True)),  # all axes from one on
+    ("Slice", [X, at(-9), at(-9), at(2), at(-2)], {}, 13, X[:, :, :1]),  # backwards it begins at an element
+    ("GlobalMaxPool", [X], {}, 13, X.max(2, keepdims=True)),
+    ("Hardmax", [X], {}, 11, np.eye(12)[X.reshape(2, -1).argmax(1)].reshape(X.shape)),
     ("LogSoftmax", [X], {"axis": 2}, 11, X - np.log(np.exp(X).sum(2, keepdims=True))),
 ]
 

@@ -11,7 +11,10 @@ onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
 
-from elman.io.onnx import load, run  # noqa: E402
+import elman  # noqa: E402
+from elman.errors import ModelFileError  # noqa: E402
+from elman.importing import imported  # noqa: E402
+from elman.io.onnx import as_model, load, run  # noqa: E402
 
 B, T, I, H, V = 2, 7, 4, 5, 11
 
@@ -101,9 +104,12 @@ def test_taggers(kind, both, layers):
     compare(model, (x,), made)
     longer = torch.randint(0, V, (3, T + 4))  # other sizes than those that were exported
     y, state = load(made)(longer.numpy())
+    ordinary = as_model(made)
     with torch.no_grad():
         np.testing.assert_allclose(y, model(longer).numpy(), atol=1e-5)
+        np.testing.assert_allclose(ordinary.forward_propagation(longer.numpy()).output, model(longer).numpy(), atol=1e-5)
     assert (len(state.layers), state.batch) == (layers, 3)
+    assert (ordinary.reads_tokens, len(ordinary.rnn.layers)) == (True, 1 + layers)
 
 
 @pytest.mark.parametrize(("kind", "both"), [("RNN", False), ("GRU", True), ("LSTM", True)])
@@ -111,8 +117,13 @@ def test_taggers_of_the_second_exporter(kind, both):
     """It writes the loop of an RNN out, step by step, and then there is no recurrent node."""
     model, x = unequal(Tagger(kind, both=both, layers=2)), torch.randint(0, V, (B, T))
     made = exported(model, (x,), dynamo=True)
-    compare(model, (x,), made)
+    [wanted] = compare(model, (x,), made)
     assert len(load(made).layers) == (0 if kind == "RNN" else 2)
+    if kind == "RNN":
+        with pytest.raises(ModelFileError, match="has no counterpart in a model"):
+            as_model(made)
+    else:
+        np.testing.assert_allclose(as_model(made).forward_propagation(x.numpy()).output, wanted.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
@@ -138,3 +149,42 @@ def test_state_that_is_passed_through(kind):
 def test_a_classifier(dynamo):
     model, x = unequal(Classifier()), torch.randn(B, T, I)
     compare(model, (x,), exported(model, (x,), dynamo=dynamo))
+
+
+# ---------------------------------------------------------------- as ordinary models
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_files_that_pass_their_state_through_are_models_that_keep_it(kind):
+    module, x = unequal(Streaming(kind)), torch.randn(T, B, I)
+    zeros = [torch.zeros(2, B, H) for _ in range(1 + (kind == "LSTM"))]
+    model = as_model(exported(module, (x, *zeros), dynamo=False))
+    with torch.no_grad():
+        wanted = module(x, *zeros)[0].numpy()[:, 0]
+    stream = model.stream()
+    np.testing.assert_allclose(np.stack([stream.push(step) for step in x.numpy()[:, 0]]), wanted, atol=1e-5)
+
+
+def test_an_import_is_proved_by_the_runtime(tmp_path):
+    pytest.importorskip("onnxruntime")
+    module, x = unequal(Tagger("GRU", both=True, layers=2)), torch.randint(0, V, (B, T))
+    (tmp_path / "net.onnx").write_bytes(exported(module, (x,), dynamo=False))
+    model, told = imported(tmp_path / "net.onnx")
+    assert told.startswith("proved: differs by ")
+    assert "from ONNX Runtime" in told
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(model.proof.x))
+    np.testing.assert_allclose(model.proof.y, wanted.numpy(), atol=1e-5)
+
+
+def test_the_runtime_is_given_states_of_zero(tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = elman.Model.from_layers(elman.RNN(elman.cells.lstm, input=I, hidden=H), outputs=3)
+    elman.io.onnx.save(tmp_path / "net.onnx", model, state=True)
+    again, _ = imported(tmp_path / "net.onnx")
+    np.testing.assert_allclose(model.forward_propagation(again.proof.x).output, again.proof.y, atol=1e-5)
+    module, x = unequal(Streaming("LSTM")), torch.randn(T, B, I)  # a file for this batch and no other
+    made = exported(module, (x, *(torch.zeros(2, B, H) for _ in "hc")), dynamo=False)
+    (tmp_path / "two.onnx").write_bytes(made)
+    with pytest.raises(ModelFileError, match=r"ONNX Runtime does not run it on an input \(3, 11, 4\): .*--expect$"):
+        imported(tmp_path / "two.onnx")

@@ -1,5 +1,7 @@
-"""`elman import`: a model from the weights of another framework."""
+"""`elman import`: a model from the weights of another framework, or from a file that many write."""
 
+import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from elman.io import npz
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="Weights: .pt, .pth or .safetensors of PyTorch, .keras or .h5 of Keras.")],
+    file: Annotated[Path, typer.Argument(help=".pt, .pth or .safetensors of PyTorch, .keras or .h5 of Keras, or .onnx.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")],
     example: Annotated[Path | None, typer.Option(help="Input of which an output was recorded, a .npy file.")] = None,
     expect: Annotated[Path | None, typer.Option(help="The output recorded for it, a .npy file.")] = None,
@@ -21,14 +23,18 @@ def import_(
     ] = None,
     pool: Annotated[str | None, typer.Option(help="For PyTorch: read once a sequence, at the last, mean or max.")] = None,
 ) -> None:
-    """Make a model of weights from PyTorch or Keras, and prove it by a recorded output, or by the framework where it is."""
+    """Make a model of a file of PyTorch, Keras or ONNX, and prove it by a recorded output, or by the framework if there."""
     from elman.importing import imported
 
     if (example is None) != (expect is None):
         raise SettingError("--example and --expect belong together: an input, and the output recorded for it")
     pair = None if example is None or expect is None else (_array(example), _array(expect))
     given = {"nonlinearity": nonlinearity, "activations": activation or None, "pool": pool}
-    model, told = imported(file, pair, **{name: value for name, value in given.items() if value is not None})
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        model, told = imported(file, pair, **{name: value for name, value in given.items() if value is not None})
+    for warning in dict.fromkeys(str(entry.message) for entry in warned):
+        print(f"elman: warning: {warning}", file=sys.stderr)
     model.save(output)
     print(f"{model!r}\n{told}\nsaved to {output}")
 

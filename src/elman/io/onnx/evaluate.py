@@ -10,7 +10,9 @@ import numpy as np
 from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
 from elman.io.onnx.equations import GATES
+from elman.io.onnx.loops import PARTS, SUBGRAPHS
 from elman.io.onnx.operators import OPERATORS, as_arrays, operator
+from elman.io.onnx.preparing import PREPARING
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
 from elman.io.onnx.sizes import LARGEST, check_size
@@ -24,9 +26,6 @@ WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, Re
 
 WITH_OUTPUTS = ("Split",)
 """Operators that must be told how many outputs are asked for."""
-
-SUBGRAPHS = {"If": ("then_branch", "else_branch"), "Scan": ("body",)}
-"""Operators that run graphs of their own, which see the values around them."""
 
 
 def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -57,24 +56,25 @@ def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
     return recurrent(node.op, node.attributes, w, r, b, p)(inputs)[0]
 
 
-def check(net: Net, around: frozenset[str] = frozenset()) -> None:
+def check(net: Net, around: frozenset[str] = frozenset(), level: int = 3) -> None:
     """Raises `ModelFileError` for an operator that is not supported, and for a value that nothing before its node gives,
-    as in a circle; warns of a GRU that PyTorch cannot have meant.
+    as in a circle; warns of a GRU that PyTorch cannot have meant. The warning is for whoever is `level` calls above.
     """
     known_values = set(around | net.inputs.keys() | net.constants.keys())
     for node in net.nodes:
-        if node.domain or not (node.op in GATES or node.op in SUBGRAPHS or operator(node.op, net.opset)):
-            known = ", ".join(sorted({*OPERATORS, *GATES, *SUBGRAPHS}))
+        within = not node.domain and (node.op in GATES or node.op in SUBGRAPHS)
+        if not (within or operator(node.op, net.opset, node.domain)):
+            known = ", ".join(sorted({*OPERATORS, *PREPARING, *GATES, *SUBGRAPHS}))
             raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
         _check_inputs(net, node, known_values)
-        for name in SUBGRAPHS.get(node.op, ()):
+        for name in PARTS.get(node.op, ()):
             part = node.attributes.get(name)
             if not isinstance(part, Net):
                 raise ModelFileError(f"{net.name}: {node}: the graph {name} is missing")
-            check(part, frozenset(known_values))
+            check(part, frozenset(known_values), level + 1)
         known_values |= set(node.outputs)
         if node.op == "GRU" and net.producer == "pytorch" and not node.attributes.get("linear_before_reset"):
-            warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=3)
+            warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=level)
 
 
 def _check_inputs(net: Net, node: Node, known: Set[str]) -> None:
@@ -102,10 +102,16 @@ def evaluated(net: Net, values: Values, run_recurrent: RunRecurrent, largest: in
         except ElmanError:
             raise
         except WRONG as error:
-            shapes = ", ".join("none" if value is None else written(np.shape(value)) for value in inputs)
+            shapes = ", ".join(map(_told, inputs))
             raise ModelFileError(f"{net.name}: {node}: inputs are {shapes}: {one_line(str(error))}") from error
         values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
     return values
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"a sequence of {len(value)}" if isinstance(value, list) else written(np.shape(value))
 
 
 def _results(
@@ -115,13 +121,9 @@ def _results(
         return run_recurrent(node, inputs)
     if any(value is ABSENT for value in inputs):
         return [ABSENT] * len(node.outputs)
-    if node.op == "If":
-        part = node.attributes["then_branch" if np.asarray(inputs[0]).reshape(-1)[0] else "else_branch"]
-        found = evaluated(part, values, run_recurrent)
-        return [found[name] for name in part.outputs]
-    if node.op == "Scan":
-        return _scanned(node, inputs, values, run_recurrent)
-    function = operator(node.op, net.opset)
+    if node.op in SUBGRAPHS:
+        return SUBGRAPHS[node.op](node, inputs, lambda part, own: evaluated(part, values | own, run_recurrent, largest))
+    function = operator(node.op, net.opset, node.domain)
     assert function is not None, "the net was checked"
     if node.op in WITH_OUTPUTS:
         function = partial(function, outputs=len(node.outputs))
@@ -129,29 +131,6 @@ def _results(
         inputs.pop()
     check_size(node.op, inputs, node.attributes, largest)
     return as_arrays(function(*inputs, **node.attributes))
-
-
-def _scanned(node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent) -> list[Array]:
-    """The operator Scan, as it is from version 9 on: its body step by step."""
-    body, count = node.attributes["body"], int(node.attributes["num_scan_inputs"])
-    states, sequences = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
-    results = len(body.outputs) - len(states)
-    axes, out_axes = (
-        node.attributes.get(f"scan_{way}_axes") or (0,) * n for way, n in (("input", count), ("output", results))
-    )
-    ways = node.attributes.get("scan_input_directions") or (0,) * count
-    out_ways = node.attributes.get("scan_output_directions") or (0,) * results
-    rows = [np.moveaxis(x, axis, 0)[:: -1 if way else 1] for x, axis, way in zip(sequences, axes, ways, strict=True)]
-    steps: list[list[Any]] = [[] for _ in range(results)]
-    for at in range(len(rows[0])):
-        given = dict(zip(body.inputs, [*states, *(row[at] for row in rows)], strict=True))
-        found = evaluated(body, {**values, **given}, run_recurrent)
-        outputs = [found[name] for name in body.outputs]
-        states = outputs[: len(states)]
-        for listed, value in zip(steps, outputs[len(states) :], strict=True):
-            listed.append(value)
-    stacked = [np.stack(listed[:: -1 if way else 1]) for listed, way in zip(steps, out_ways, strict=True)]
-    return [*states, *(np.moveaxis(y, 0, axis) for y, axis in zip(stacked, out_axes, strict=True))]
 
 
 def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] = ()) -> Values:

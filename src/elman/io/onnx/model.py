@@ -69,10 +69,10 @@ class ImportedModel:
             if node.op in GATES or node.op == LAYER:
                 self._recurrent[id(node)] = scanned(self._net, node) if node.op == LAYER else _layer(self._net, node)
         self._inner = dict(_inner(self._net, {}))
-        starts = tuple(state) if state else state_inputs(self._net)
+        self.declared = net.inputs
+        self._starts = tuple(state) if state else state_inputs(self._net)
         ends = tuple(state.values()) if state else state_outputs(self._net)
-        self._starts = starts
-        self.inputs = {name: declared for name, declared in net.inputs.items() if name not in starts}
+        self.inputs = {name: declared for name, declared in net.inputs.items() if name not in self._starts}
         self.outputs = {name: declared for name, declared in net.outputs.items() if name not in ends}
 
     def __repr__(self) -> str:
@@ -89,17 +89,22 @@ class ImportedModel:
 
         Raises `SettingError`, `DataError` or `ShapeError` for inputs and states that do not fit.
         """
-        given = checked_inputs(self._net, self._by_name(x), self._starts)
-        if self._carried is None:
-            absent = {name: ABSENT for name in self._starts if name not in given}
-            found, last = self._evaluated(given | absent, self._parts(state))
-            batch = last[0].batch if last else None
-            after = State({str(at): part for at, part in enumerate(last)}, cell=self.name, batch=batch)
-        else:
-            found, _ = self._evaluated(self._carried.read(state, given) | given, self._parts(None))
-            after = self._carried.written(found)
+        found, last = self.evaluated(x, state)
         y = {name: found[name] for name in self.outputs}
+        after = self._after(last) if self._carried is None else self._carried.written(found)
         return (next(iter(y.values())) if len(y) == 1 else y), after
+
+    def evaluated(self, x: Any, state: Any = None) -> tuple[Mapping[str, Any], list[State]]:
+        """Every value of the file by its name there, and the state after each recurrent node."""
+        given = checked_inputs(self._net, self._by_name(x), self._starts)
+        if self._carried is not None:
+            return self._evaluated(self._carried.read(state, given) | given, self._parts(None))
+        absent = {name: ABSENT for name in self._starts if name not in given}
+        return self._evaluated(given | absent, self._parts(state))
+
+    def _after(self, parts: Sequence[State]) -> State:
+        batch = parts[0].batch if parts else None
+        return State({str(at): part for at, part in enumerate(parts)}, cell=self.name, batch=batch)
 
     def _evaluated(self, values: Mapping[str, Any], parts: Sequence[Any]) -> tuple[Mapping[str, Any], list[State]]:
         """All values, and the state of each recurrent node after its part."""

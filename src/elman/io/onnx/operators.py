@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from elman.errors import ModelFileError
-from elman.gates import GATES, Array
+from elman.gates import GATES
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
 from elman.io.onnx.convolving import convolved
+from elman.io.onnx.preparing import DOMAIN, PREPARING
+from elman.io.onnx.rarer import RARER, RARER_BEFORE_13
+from elman.io.onnx.sequences import SEQUENCES
 
 TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
@@ -232,22 +235,30 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReduceMin": _reduced(np.min),
     "ReduceProd": _reduced(np.prod),
     "ReduceL2": _reduced(_norm),
+    "ReduceL1": _reduced(lambda x, **options: np.abs(x).sum(**options)),
+    "ReduceSumSquare": _reduced(lambda x, **options: np.square(x).sum(**options)),
+    "ReduceLogSum": _reduced(lambda x, **options: np.log(x.sum(**options))),
     "ReduceLogSumExp": _reduced(_log_sum_exp),
     "ArgMax": _best(np.argmax),
     "ArgMin": _best(np.argmin),
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
+    **RARER,
+    **SEQUENCES,
 }
 
-BEFORE_13 = {"Softmax": _over_the_rest("softmax"), "LogSoftmax": _over_the_rest("log_softmax")}
+BEFORE_13 = {"Softmax": _over_the_rest("softmax"), "LogSoftmax": _over_the_rest("log_softmax"), **RARER_BEFORE_13}
 """What these operators were before version 13."""
 
 
-def operator(op: str, opset: int) -> Callable[..., Any] | None:
+def operator(op: str, opset: int, domain: str = "") -> Callable[..., Any] | None:
     """The function of an operator in a version of the operators, or None."""
+    if domain:
+        return PREPARING.get(op) if domain == DOMAIN else None
     return BEFORE_13.get(op, OPERATORS.get(op)) if opset < 13 else OPERATORS.get(op)
 
 
-def as_arrays(found: Any) -> tuple[Array, ...]:
-    """What an operator gave, as a tuple of arrays."""
-    return tuple(np.asarray(value) for value in (found if isinstance(found, tuple | list) else (found,)))
+def as_arrays(found: Any) -> tuple[Any, ...]:
+    """What an operator gave, as a tuple of arrays; sequences stay lists."""
+    several = found if isinstance(found, tuple) else (found,)
+    return tuple(value if isinstance(value, list) else np.asarray(value) for value in several)

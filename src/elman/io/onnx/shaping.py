@@ -33,9 +33,17 @@ def cut(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> 
     along, by = integers(axes) or tuple(range(len(starts))), integers(steps) or (1,) * len(starts)
     key = [slice(None)] * x.ndim
     for axis, start, end, step in zip(along, starts, ends, by, strict=True):
-        # backwards, an end before the first element cannot be written as a negative number
-        key[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
+        key[axis] = _stretch(start, end, step, x.shape[axis])
     return x[tuple(key)]
+
+
+def _stretch(start: int, end: int, step: int, size: int) -> slice:
+    """Where the operator goes from and to: backwards it begins at an element, however far before the first it is told to."""
+    start, end = (place + size if place < 0 else place for place in (start, end))
+    if step > 0:
+        return slice(min(max(start, 0), size), min(max(end, 0), size), step)
+    start, end = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
+    return slice(start, None if end < 0 else end, step) if size else slice(0)
 
 
 def split(x: Any, split: Any = None, *, axis: int = 0, num_outputs: int = 0, outputs: int = 0) -> Any:

@@ -19,7 +19,7 @@ FOLDED = 2**22
 
 def check_size(op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], largest: int = LARGEST) -> None:
     """Raises `ModelFileError` for an operator whose result would be larger than its inputs and than `largest`."""
-    shapes = [np.shape(value) for value in inputs if value is not None]
+    shapes = [value.shape for value in inputs if isinstance(value, np.ndarray)]
     wanted = prod(np.broadcast_shapes(*shapes)) if op in BROADCAST else RULES[op](inputs, attributes) if op in RULES else 0
     if wanted > max(largest, sum(map(prod, shapes))):
         told = ", ".join(map(written, shapes))
