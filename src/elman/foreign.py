@@ -1,6 +1,6 @@
 """Models from the layers of another framework, and back: what the frameworks share, by the weight maps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,14 +89,20 @@ def floating(arrays: Arrays) -> str:
 
 
 def layers_of(layer: Layer) -> tuple[Layer, ...]:
-    """The layers of a model from below, without what pools them."""
+    """The layers of a model from below, without what pools them. Raises `SettingError` for residual ones."""
     inner = layer.layer if isinstance(layer, Pooled) else layer
+    if isinstance(inner, Stack) and inner.residual:
+        raise SettingError(f"{inner.name}: layers that add their input to their output have no counterpart elsewhere")
     return inner.layers if isinstance(inner, Stack) else (inner,)
 
 
 def ways_of(layer: Layer) -> tuple[RNN, ...]:
     """The cells of a layer: one, or that of each direction. Raises `SettingError` for another layer."""
     ways = tuple(layer.parts.values()) if isinstance(layer, Bidirectional) else (layer,)
+    if isinstance(layer, Bidirectional) and layer.merge != "concatenate":
+        raise SettingError(
+            f"{layer.name}: elsewhere two directions stand side by side; the {layer.merge} has no counterpart"
+        )
     if not all(isinstance(way, RNN) for way in ways):
         raise SettingError(f"{layer.name}: an RNN, or two in a Bidirectional, have a counterpart elsewhere; this has none")
     return ways  # type: ignore[return-value]
@@ -111,7 +117,7 @@ def map_of(rnn: RNN, framework: str, choices: Sequence[Cell] = ()) -> tuple[Map,
     for weights in (m for m in MAPS if m.framework == framework):
         for chosen in (None, *choices):
             cell = cell_of(weights, held, chosen)
-            alike = set(cell.parameters) == set(held) and set(cell.sizes) == set(rnn.graph.sizes)
+            alike = set(cell.parameters) == set(held) <= set(weights.parameters) and set(cell.sizes) == set(rnn.graph.sizes)
             if alike and equations_of(cell.graph(**rnn.graph.sizes)) == equations:
                 return weights, chosen
     known = ", ".join(dict.fromkeys(m.layer for m in MAPS if m.framework == framework))
@@ -131,6 +137,19 @@ def maps_of_readout(model: Model) -> list[dict[str, Array]]:
         raise SettingError(f"{model.readout.name}: a read-out of linear maps has a counterpart elsewhere; this has none")
     found = [{ours: held[name] for ours, name in zip(("wya", "by"), pair, strict=True) if name in held} for pair in names]
     return [entry for entry in found if entry]
+
+
+def linear_maps(names: Iterable[str]) -> tuple[Cell, ...]:
+    """Every cell that a linear layer can be, with these activations behind it."""
+    return tuple(linear_map(name, has_bias) for name in names for has_bias in (True, False))
+
+
+def linear_map(activation: str, has_bias: bool) -> Cell:
+    """A linear layer and what follows it, as a read-out of one map."""
+    named = {"softmax": cells.readout, "sigmoid": cells.readout_sigmoid, "linear": cells.readout_linear}
+    if has_bias and activation in named:
+        return named[activation]
+    return ported.readout_of([activation_of(activation)], [has_bias])
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -153,16 +172,8 @@ def _layer(part: Part) -> Layer:
 
 def _cell(part: Part, held: Sequence[str]) -> Cell:
     if part.is_linear:
-        return _single(part.activation, "by" in held)
+        return linear_map(part.activation, "by" in held)
     return cell_of(part.weights, held, part.equations)
-
-
-def _single(activation: str, has_bias: bool) -> Cell:
-    """The read-out of one map."""
-    named = {"softmax": cells.readout, "sigmoid": cells.readout_sigmoid, "linear": cells.readout_linear}
-    if has_bias and activation in named:
-        return named[activation]
-    return ported.readout_of([activation_of(activation)], [has_bias])
 
 
 def activation_of(name: str) -> Callable[[Any], Any] | None:
@@ -182,7 +193,7 @@ def _readout(parts: Sequence[Part]) -> tuple[Cell, dict[str, Array]]:
         last = position == len(parts) - 1
         values |= found if last else {{"wya": f"w{position + 1}", "by": f"b{position + 1}"}[n]: v for n, v in found.items()}
     if len(parts) == 1:
-        return _single(parts[0].activation, "by" in values), values
+        return linear_map(parts[0].activation, "by" in values), values
     activations = [activation_of(part.activation) for part in parts]
     return ported.readout_of(activations, ["by" in found for found in held]), values
 
