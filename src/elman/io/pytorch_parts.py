@@ -20,7 +20,7 @@ KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}
 LINEAR, EMBEDDING = (maps.named("pytorch", kind) for kind in ("Linear", "Embedding"))
 RELU = cells.elman_with(gates.relu)
 FOLLOWING = ("linear", "tanh", "sigmoid", "relu", "softmax", "log_softmax", "softplus", "softsign", "elu", "selu", "silu",
-             "mish", "relu6")  # fmt: skip
+             "mish", "relu6", "gelu")  # fmt: skip
 """Activations that are called the same and compute the same in PyTorch."""
 
 
