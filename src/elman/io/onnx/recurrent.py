@@ -29,12 +29,12 @@ KNOWN = {
 }  # fmt: skip
 """Attributes of the three operators; `output_sequence` is of their first version and says what an empty output name says."""
 
-PARAMETER = {"w": ("w", "wax"), "u": ("u", "waa"), "b": ("b", "ba")}
+PARAMETER = {"w": ("w", "wax"), "u": ("u", "waa"), "b": ("b", "ba"), "d": ("d", "da")}
 """How a parameter is called: the letter before that of a gate, and its name in the cell of Elman, which has one sum."""
 
 
 def name_of(kind: str, letter: str, gate: str) -> str:
-    """What the cell of an operator calls the weights of a gate: `w` those for the input, `u` those for the state."""
+    """What the cell of an operator calls what a gate has: `w` and `b` for the input, `u` and `d` for the state."""
     return PARAMETER[letter][1] if kind == "RNN" else PARAMETER[letter][0] + gate
 
 
