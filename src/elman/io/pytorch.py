@@ -174,9 +174,9 @@ def _names(model: Model) -> list[tuple[str, str]]:
     """Prefix and ending of the names of each layer's arrays, from below: as they came, or names of our own."""
     layers, above = layers_of(model.rnn), maps_of_readout(model)
     imported = model.training.get("imported", {})
-    told = [(str(name), str(ending)) for name, _, ending in imported.get("parts", ())]
-    if imported.get("framework") == "pytorch" and len(told) == len(layers) + len(above):
-        return told
+    known = imported.get("parts", ()) if imported.get("framework") == "pytorch" else ()
+    if known and len(known) == len(layers) + len(above):
+        return [(str(name), str(ending)) for name, _, ending in known]
     found: list[tuple[str, str]] = []
     before: Any = None
     stacks = depth = 0
