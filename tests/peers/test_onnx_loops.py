@@ -74,7 +74,7 @@ def nodes(draw):
         for name, having in (("activation_alpha", WITH_ALPHA), ("activation_beta", WITH_BETA)):
             found = [draw(numbers) for activation in names if activation in having]
             attributes |= {name: found} if found else {}
-    attributes |= {"clip": draw(st.sampled_from([0.25, 0.5, 2.0]))} if draw(st.booleans()) else {}
+    attributes |= {"clip": draw(st.sampled_from([0.3, 0.6, 2.0]))} if draw(st.booleans()) else {}
     attributes |= {"GRU": {"linear_before_reset": draw(st.integers(0, 1))},
                    "LSTM": {"input_forget": draw(st.integers(0, 1))}}.get(kind, {})  # fmt: skip
     sizes = {name: draw(st.integers(1, most)) for name, most in (("steps", 6), ("batch", 3), ("inputs", 4), ("hidden", 5))}

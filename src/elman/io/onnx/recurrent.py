@@ -61,7 +61,8 @@ class Recurrent:
         x = x if self.batch_first else x.swapaxes(0, 1)  # [B, T, I]
         first = self._state(initial, len(x)) if state is None else state
         y, last = self.layer(x, first, lengths=None if lengths is None else np.asarray(lengths, np.int64))
-        y = y.reshape(*y.shape[:2], len(DIRECTIONS[self.direction]), -1)  # [B, T, D, H]
+        count = len(DIRECTIONS[self.direction])
+        y = y.reshape(*y.shape[:2], count, y.shape[2] // count)  # [B, T, D, H]
         y = y if self.batch_first else y.transpose(1, 2, 0, 3)
         return tuple(array.astype(x.dtype, order="C", copy=False) for array in (y, *self._last(last))), last
 
