@@ -12,6 +12,7 @@ h5py = pytest.importorskip("h5py")
 
 import elman  # noqa: E402
 import keras_files  # noqa: E402
+from elman import importing  # noqa: E402
 from elman.errors import MissingLibraryError, SettingError  # noqa: E402
 from elman.io import keras, pytorch  # noqa: E402
 from keras_files import layer, legacy, zipped  # noqa: E402
@@ -188,6 +189,35 @@ def test_merges(tmp_path, merge, whole, suffix):
     model.save(tmp_path / "model.safetensors")
     again = elman.load(tmp_path / "model.safetensors").forward_propagation(x).output
     np.testing.assert_array_equal(again, model.forward_propagation(x).output)
+
+
+@pytest.mark.parametrize("merge", MERGED)
+def test_mistakes_behind_merges_and_turned_layers_are_named(tmp_path, merge):
+    """The output before its activation, directions exchanged, and gates of a layer that reads from the end."""
+    ways, w = (
+        [arrays(4, seed=3), arrays(4, seed=4)],
+        np.random.default_rng(5).normal(size=(8 if merge == "concat" else 4, 3)),
+    )
+    x, inner = np.random.default_rng(1).normal(size=(B, T, I)), layer("LSTM", "inner", return_sequences=False)[0]
+
+    def written(first, second):
+        layers = [layer("Bidirectional", "both", first + second, merge_mode=merge, layer=inner)]
+        return zipped(tmp_path / "m.keras", [*layers, layer("Dense", "top", [w], activation="tanh")])
+
+    path = written(*ways)
+    found = keras.load(path).forward_propagation(x)
+    assert importing.imported(path, (x, found.output))[1].startswith("proved")
+    assert "with the output before its activation" in messages(lambda: importing.imported(path, (x, found.logits)))
+    path = written(*ways[::-1])
+    assert "with the two directions exchanged" in messages(lambda: importing.imported(path, (x, found.output)))
+    held = arrays(4, seed=6)
+    expected = keras.load(
+        zipped(tmp_path / "m.keras", [layer("LSTM", "a", held, go_backwards=True, return_sequences=False)])
+    )
+    wrong = [np.concatenate([np.split(array, 4, -1)[k] for k in (0, 1, 3, 2)], -1) for array in held]
+    path = zipped(tmp_path / "m.keras", [layer("LSTM", "a", wrong, go_backwards=True, return_sequences=False)])
+    y = expected.forward_propagation(x).output
+    assert "the gates taken in the order i f o g" in messages(lambda: importing.imported(path, (x, y)))
 
 
 def test_two_directions_as_one_do_not_go_out_to_others(tmp_path):

@@ -97,6 +97,7 @@ def merging(readout: Cell, merge: str) -> Cell:
 
     reads = inspect.Parameter("a", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=state(f"2*{WAY}"))
     kept = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=one(e)) for n, e in readout.parameters.items()]
+    function.__wrapped__ = readout.function  # type: ignore[attr-defined]  # whose local variables name the values
     function.__signature__ = inspect.Signature([reads, *kept])  # type: ignore[attr-defined]
     function.__doc__ = f"The {merge} of two directions, and then: {readout.__doc__}"
     return Cell(function, name=f"{readout.name}_of_{merge}")
