@@ -103,14 +103,14 @@ LAYERS = {
     "both, within backwards": lambda: elman.Backwards(elman.Bidirectional(*(rnn(elman.cells.gru) for _ in "ab"))),
     "both, of two sizes": lambda: elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.gru, hidden=3)),
     "both scans": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm_projected) for _ in "ab")),
-    "peepholes": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm_peephole) for _ in "ab"), merge="product"),
+    "peepholes": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm_peephole) for _ in "ab")),
     "sum": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="sum"),
     "mean": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="mean"),
     "product": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="product"),
 }
 
 
-NODES = {"relu": 1, "learnt": 1, "backwards": 1, "sum": 1, "mean": 1, "product": 1, "relu both": 1, "peepholes": 1,
+NODES = {"relu": 1, "learnt": 1, "backwards": 1, "sum": 2, "mean": 2, "product": 2, "relu both": 1, "peepholes": 1,
          "both, learnt": 1, "both, within backwards": 2, "both, of two sizes": 2}  # fmt: skip
 """How many recurrent nodes layers become; two directions of one operator are one."""
 

@@ -21,8 +21,8 @@ def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = Fa
     the state goes in as `state.h`, `state.0.h` ... and comes out as `next.h`, `next.0.h` ..., `[B, ...]` each; without it
     a sequence starts from the initial state. With `lengths` the file reads `lengths` `[B]` besides, int32: outputs past a
     length are 0, and the state is that at the length. The cells `elman`, `gru`, `gru_reset_before`, `lstm` and
-    `lstm_peephole` become the operators RNN, GRU and LSTM, two directions of one of them a single node; every other cell
-    becomes a Scan of its equations.
+    `lstm_peephole` become the operators RNN, GRU and LSTM, two directions of one of them, side by side, a single node; every
+    other cell becomes a Scan of its equations.
 
     Raises `SettingError` for what is neither a model nor a layer, `ModelFileError` where the file cannot be written,
     `MissingLibraryError` without the library onnx.

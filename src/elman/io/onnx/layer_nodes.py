@@ -53,7 +53,7 @@ def _stack(writer: Writer, stack: Stack, x: str, states: States, reading: Readin
 def _bidirectional(writer: Writer, layer: Bidirectional, x: str, states: States, reading: Reading) -> Written:
     ways = tuple(layer.parts.values())
     one = one_operator(ways)
-    if one and not reading.backwards:
+    if one and layer.merge == "concatenate" and not reading.backwards:
         kind, attributes = one
         return both(writer, layer, x, states, kind, attributes, reading)
     ahead = write_layer(writer, layer.parts["forward"], x, states.get("forward", {}), reading)

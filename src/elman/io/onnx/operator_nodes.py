@@ -92,10 +92,10 @@ def alone(
 def both(
     writer: Writer, layer: Bidirectional, x: str, states: States, kind: str, attributes: Mapping[str, Any], reading: Reading
 ) -> Written:
-    """Two directions of one cell and size."""
+    """Two directions of one cell and size, side by side."""
     axis, names, ways = writer.integers(0), list(states["forward"]), list(layer.parts.items())
-    apart = [[writer.add("Unsqueeze", [states[way][name], axis]) for way, _ in ways] for name in names]
-    initial = [writer.add("Concat", pair, axis=0) for pair in apart]
+    pairs = [[writer.add("Unsqueeze", [states[way][name], axis]) for way, _ in ways] for name in names]
+    initial = [writer.add("Concat", pair, axis=0) for pair in pairs]
     rnns = [rnn for _, rnn in ways if isinstance(rnn, RNN)]
     settings = {**attributes, "direction": "bidirectional"}
     y, *ends = _operator(writer, rnns, x, initial, names, kind, settings, reading)  # y: [T, 2, B, H]
@@ -104,15 +104,8 @@ def both(
         parts = writer.several("Split", [end], [f"{name}.{way}" for way in last], axis=0)
         for way, part in zip(last, parts, strict=True):
             last[way][name] = writer.add("Squeeze", [part, axis])
-    match layer.merge:
-        case "concatenate":
-            side = writer.add("Transpose", [y], perm=[0, 2, 1, 3])
-            merged = writer.add("Reshape", [side, writer.integers(0, 0, int(layer.output_shape[0]))])
-        case "sum":
-            merged = writer.add("ReduceSum", [y, writer.integers(1)], keepdims=0)
-        case other:
-            merged = writer.add({"mean": "ReduceMean", "product": "ReduceProd"}[other], [y], axes=[1], keepdims=0)
-    return Written(merged, last)
+    side = writer.add("Transpose", [y], perm=[0, 2, 1, 3])
+    return Written(writer.add("Reshape", [side, writer.integers(0, 0, int(layer.output_shape[0]))]), last)
 
 
 def _operator(
