@@ -270,8 +270,8 @@ def test_settings_are_told():
     arrays = torch_arrays(1) | {"a.weight": np.ones((2, H)), "b.weight": np.ones((2, 2))}
     with pytest.raises(SettingError, match="the linear layers are a, b, and weights do not tell what follows each"):
         pytorch.load(arrays)
-    with pytest.raises(SettingError, match="the activation 'gelu' is unknown; it is one of linear, tanh"):
-        pytorch.load(arrays, activations=["gelu", "linear"])
+    with pytest.raises(SettingError, match="the activation 'sine' is unknown; it is one of linear, tanh"):
+        pytorch.load(arrays, activations=["sine", "linear"])
     with pytest.raises(SettingError, match="nonlinearity='sine' is unknown"):
         pytorch.load(arrays, nonlinearity="sine")
     with pytest.raises(SettingError, match="there is no weight map of keras RNN; there are keras SimpleRNN"):
@@ -296,6 +296,74 @@ def test_layers_of_a_sorted_file_stand_as_they_meet(tmp_path):
     safetensors.write_arrays(tmp_path / "w.safetensors", twice)
     with pytest.raises(SettingError, match="the layers a, b meet in several orders; give the state_dict"):
         pytorch.load(tmp_path / "w.safetensors")
+
+
+def test_more_than_ten_layers_of_a_sorted_file(tmp_path):
+    """The alphabet has the tenth layer before the second; their sizes meet in either order."""
+    ends = [f"_l{k}" for k in range(12)]
+    arrays = {name: value * 0.5 for name, value in torch_arrays(3, ends=ends).items()}
+    safetensors.write_arrays(tmp_path / "w.safetensors", dict(sorted(arrays.items())))
+    model, y = pytorch.load(tmp_path / "w.safetensors"), np.random.default_rng(1).normal(size=(T, I))
+    got = model.forward_propagation(y).output
+    for end in ends:
+        y = torch_loop(arrays, y, np.zeros(H), end=end)
+    np.testing.assert_allclose(got, y, rtol=0, atol=1e-12)
+    found = pytorch.state_dict(model)
+    assert list(found) == list(arrays)
+    assert all(found[name].tobytes() == array.tobytes() for name, array in arrays.items())
+
+
+@pytest.mark.parametrize("biased", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(("name", "f"), [("linear", lambda v: v), ("relu", lambda v: np.maximum(v, 0)), ("softsign", None)])
+def test_a_linear_layer_below(name, f, biased):
+    """A matrix as wide as what the RNN reads, which neither is called an embedding nor comes first."""
+    rng, inner = np.random.default_rng(4), {f"top.{n}": v for n, v in torch_arrays(3, inputs=H).items()}
+    arrays = {f"low.{n}": v for n, v in torch_arrays(3).items()}
+    arrays |= {"map.weight": rng.normal(size=(H, H))} | ({"map.bias": rng.normal(size=H)} if biased else {}) | inner
+    model, x = pytorch.load(arrays, activations=[name]), rng.normal(size=(T, I))
+    y = torch_loop({n.removeprefix("low."): v for n, v in arrays.items()}, x, np.zeros(H))
+    y = (f or (lambda v: v / (1 + abs(v))))(y @ arrays["map.weight"].T + arrays.get("map.bias", 0))
+    y = torch_loop({n.removeprefix("top."): v for n, v in inner.items()}, y, np.zeros(H))
+    np.testing.assert_allclose(model.forward_propagation(x).output, y, rtol=0, atol=1e-12)
+    found = pytorch.state_dict(model)
+    assert list(found) == list(arrays)
+    assert all(found[n].tobytes() == array.tobytes() for n, array in arrays.items())
+
+
+def test_what_would_be_another_net_there_does_not_go_out():
+    """Its arrays would have names that PyTorch knows, and other values behind them."""
+
+    def rnn(cell, size=H):
+        return elman.RNN(cell, input=H, hidden=size)
+
+    def out(layer):
+        return pytorch.state_dict(elman.Model.from_layers(layer, outputs=2))
+
+    with pytest.raises(SettingError, match="layers that add their input to their output have no counterpart elsewhere"):
+        out(elman.Stack([rnn(elman.cells.gru), rnn(elman.cells.gru)], residual=True))
+    for merge in ("sum", "mean", "product"):
+        with pytest.raises(
+            SettingError, match=f"elsewhere two directions stand side by side; the {merge} has no counterpart"
+        ):
+            out(elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.gru), merge=merge))
+    for other in (rnn(elman.cells.gru, 5), rnn(elman.cells.lstm)):
+        with pytest.raises(SettingError, match="both directions of a layer of pytorch are of one cell and one size"):
+            out(elman.Bidirectional(rnn(elman.cells.gru), other))
+
+
+@pytest.mark.parametrize("name", ["rnn.{}_g", "rnn.parametrizations.{}.original0"])
+def test_a_weight_that_is_computed_is_told(name):
+    arrays = {f"rnn.{n}": v for n, v in torch_arrays(3).items()}
+    first = name.format("weight_hh_l0")
+    second = first.replace("original0", "original1").replace("_g", "_v")
+    arrays |= {first: np.ones((3 * H, 1)), second: arrays.pop("rnn.weight_hh_l0")}
+    with pytest.raises(SettingError, match=r"rnn\.weight_hh_l0 is computed from other arrays, as by weight_norm; take the"):
+        pytorch.load(arrays)
+
+
+def test_a_layer_that_is_missing_is_told():
+    with pytest.raises(SettingError, match="pytorch: the RNN has _l2 and no _l1 below it"):
+        pytorch.load(torch_arrays(3, inputs=H, ends=("_l0", "_l2")))
 
 
 def test_the_weights_in_a_larger_file_are_found():

@@ -109,6 +109,18 @@ def test_the_simple_cell_of_flax():
     np.testing.assert_allclose(jax.load(given, "flax").forward_propagation(x).output, ys, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("biased", [True, False], ids=["bias", "no bias"])
+def test_a_dense_layer_below(biased):
+    """It comes out again with what follows it, and without a bias where it has none."""
+    rng, (gru, lstm) = np.random.default_rng(2), equinox_cells()
+    dense = {"weight": rng.normal(size=(I, 5))} | ({"bias": rng.normal(size=I)} if biased else {})
+    model, x = jax.load({"a": dense, "b": gru, "c": lstm}, "equinox", activations=["relu"]), rng.normal(size=(T, 5))
+    below = np.maximum(x @ dense["weight"].T + dense.get("bias", 0), 0)
+    expected = equinox_loops(gru, lstm, below, *np.zeros((3, H)))
+    np.testing.assert_allclose(model.forward_propagation(x).output, expected, rtol=0, atol=1e-12)
+    same(jax.arrays(model, "equinox"), {"a": dense, "b": gru, "c": lstm})
+
+
 def test_a_bias_that_is_none_is_not_there():
     gru, _ = equinox_cells()
     model = jax.load(gru | {"bias": None, "bias_n": None}, "equinox")

@@ -81,6 +81,57 @@ def test_models_come_back(pool, tmp_path):
         np.testing.assert_allclose(y, model.forward_propagation(x).output, atol=1e-6)
 
 
+LENGTHS = np.array([8, 0, 3, 5], np.int32)
+PADDED = {
+    "operator": lambda: rnn(elman.cells.lstm),
+    "operator backwards": lambda: elman.Backwards(rnn(elman.cells.gru)),
+    "two directions": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="mean"),
+    "scan": lambda: rnn(elman.cells.mlstm),
+    "scan both ways": lambda: elman.Bidirectional(rnn(elman.cells.mgu), rnn(elman.cells.lstm_projected)),
+    "stack": lambda: elman.Stack([rnn(elman.cells.dense), rnn(elman.cells.mgu), rnn(elman.cells.gru)], residual=True),
+    "learnt": lambda: elman.Backwards(rnn(elman.cells.mgu, learn_initial=True)),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_lengths_of_layers(name, tmp_path):
+    """Padding holds anything; an example without a step keeps its state. A file with lengths is read again as one."""
+    layer, path = PADDED[name](), tmp_path / "layer.onnx"
+    x = RNG.normal(size=(4, 8, *layer.input_shape)).astype(np.float32)
+    save(path, layer, lengths=True)
+    expected, end = layer(x, lengths=LENGTHS)
+    np.testing.assert_allclose(run(path, {"x": x, "lengths": LENGTHS})["y"], expected, atol=1e-6)
+    loaded = load(path)
+    assert list(loaded.inputs) == ["x", "lengths"]
+    y, between = loaded({"x": x, "lengths": LENGTHS})
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+    expected, _ = layer(x, end)
+    y, _ = loaded({"x": x, "lengths": np.full(4, 8, np.int32)}, between)
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+    assert not np.allclose(y, layer(x)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("pool", [None, "last", "mean", "max"])
+def test_lengths_of_models(pool, tmp_path):
+    """The read-out of the steps there are; for an example without one that of zeros, as the model has it."""
+    both = elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.mgu))
+    model = drawn(elman.Model.from_layers(both, outputs=4, pool=pool))
+    x = RNG.normal(size=(4, 8, 6)).astype(np.float32)
+    save(tmp_path / "model.onnx", model, lengths=True)
+    found = run(tmp_path / "model.onnx", {"x": x, "lengths": LENGTHS})["y"]
+    np.testing.assert_allclose(found, model.forward_propagation(x, lengths=LENGTHS).output, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "gru_reset_before", "lstm", "lstm_peephole"])
+def test_two_directions_are_one_node(cell, tmp_path):
+    both = elman.Bidirectional(*(rnn(elman.cells.CELLS[cell]) for _ in "ab"))
+    save(tmp_path / "both.onnx", both)
+    (layer,) = load(tmp_path / "both.onnx").layers
+    assert isinstance(layer, elman.Bidirectional)
+    for name, value in both.parameters.items():
+        np.testing.assert_array_equal(layer.parameters[name], value)
+
+
 def test_a_model_of_tokens_goes_on(tmp_path):
     model = drawn(elman.Model(9, hidden_dim=5, layers=2, cell=elman.cells.gru))
     tokens = RNG.integers(0, 9, (2, 8))
@@ -115,6 +166,8 @@ def test_what_cannot_be_written(tmp_path):
     path = tmp_path / "none.onnx"
     assert said(lambda: save(path, elman.cells.lstm), SettingError) == "onnx: <cell lstm> is neither a model nor a layer"
     assert said(lambda: save(path, rnn(elman.cells.gru), state="h"), SettingError) == "onnx: state='h' must be True or False"
+    message = said(lambda: save(path, rnn(elman.cells.gru), lengths=[3]), SettingError)
+    assert message == "onnx: lengths=[3] must be True or False"
     assert not path.exists()
     nowhere = tmp_path / "none" / "model.onnx"
     assert str(nowhere) in said(lambda: save(nowhere, rnn(elman.cells.gru)), ModelFileError)

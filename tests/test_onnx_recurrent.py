@@ -81,6 +81,17 @@ def test_a_sequence_without_a_step(kind):
     np.testing.assert_array_equal(found["y_h"][:, 0], given["h0"][:, 0])
 
 
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_step_at_all(kind, layout):
+    """The last states are the initial ones, of both directions."""
+    given = arrays(np.random.default_rng(13), kind, directions=2, batch_first=layout)
+    given |= {"lengths": None, "x": given["x"][:, :0] if layout else given["x"][:0]}
+    found = compare(kind, {"direction": "bidirectional", "layout": layout}, given)
+    assert found["y"].shape == ((3, 0, 2, 5) if layout else (0, 2, 3, 5))
+    np.testing.assert_array_equal(found["y_h"], given["h0"])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_float64(kind):
     given = arrays(np.random.default_rng(4), kind, dtype=np.float64)

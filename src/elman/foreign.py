@@ -1,7 +1,7 @@
 """Models from the layers of another framework, and back: what the frameworks share, by the weight maps."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from elman import cells, gates
@@ -23,12 +23,16 @@ Arrays = Mapping[str, Array]
 ACTIVATIONS: dict[str, Callable[[Any], Any] | None] = {
     "linear": None,
     **{name: getattr(gates, name) for name in ("tanh", "sigmoid", "relu", "softmax", "softplus", "log_softmax")},
-    **{name: getattr(activations, name) for name in ("softsign", "elu", "selu", "silu", "mish", "relu6", "leaky_relu")},
-    **{name: getattr(activations, name) for name in ("hard_silu", "hard_sigmoid", "hard_sigmoid_of_keras_2")},
+    **{name: getattr(activations, name) for name in (
+        "softsign", "elu", "selu", "silu", "mish", "relu6", "leaky_relu", "hard_silu", "hard_sigmoid",
+        "hard_sigmoid_of_keras_2", "gelu", "squareplus", "log_sigmoid", "hard_tanh", "tanh_shrink", "soft_shrink",
+        "hard_shrink", "sparse_plus", "sparse_sigmoid",
+    )},
+    "celu": activations.elu,
     "exponential": gates.exp,
     "swish": activations.silu,
     "hard_swish": activations.hard_silu,
-}
+}  # fmt: skip
 """What may follow a linear layer, or stand in a cell, by the name that frameworks have for it."""
 
 
@@ -46,7 +50,6 @@ class Part:
     ending: str = ""
     equations: Cell | None = None
     activation: str = "linear"
-    merge: str = "concatenate"
     backwards: bool = False
 
     @property
@@ -55,26 +58,41 @@ class Part:
         return self.weights.cell == "readout_linear"
 
 
-def model_of(parts: Sequence[Part], *, pool: str | None = None, origin: Mapping[str, Any] | None = None) -> Model:
+@dataclass(frozen=True)
+class Directions:
+    """Two directions over one sequence, each of parts from below, and how what they give becomes one."""
+
+    forward: tuple[Part, ...]
+    backward: tuple[Part, ...]
+    merge: str = "concatenate"
+
+    @property
+    def is_linear(self) -> bool:
+        """It is not."""
+        return False
+
+
+def model_of(
+    parts: Sequence[Part | Directions], *, pool: str | None = None, origin: Mapping[str, Any] | None = None
+) -> Model:
     """A model of parts from below: an embedding reads tokens, linear parts at the top are the read-out.
 
     Raises `SettingError` or `ShapeError` for arrays that are none of a part's, and for parts that do not meet.
     """
-    below, above = list(parts), list[Part]()
-    while below and below[-1].is_linear:
-        above.insert(0, below.pop())
+    top = len(parts) - next((k for k, part in enumerate(reversed(parts)) if not part.is_linear), len(parts))
+    below, above = list(parts[:top]), [part for part in parts[top:] if isinstance(part, Part)]
     if not below:
         raise SettingError("there is no recurrent layer and no embedding in it, so there is no model to make")
-    layers = [_layer(part) for part in below]
     readout, values = _readout(above)
+    if pool == "last" and isinstance(below[-1], Directions) and below[-1].merge != "concatenate":
+        readout = ported.merging(readout, below[-1].merge)  # the last steps of the directions, which are two
+        below[-1] = replace(below[-1], merge="concatenate")
+    layers = _stacked(below)
     outputs: dict[str, Any] = {name: size for name, size in _sizes(readout, values).items() if name != "hidden"}
-    model = Model.from_layers(
-        layers[0] if len(layers) == 1 else Stack(layers),
-        readout=readout,
-        pool=pool,
-        tokens=below[0].weights.cell == "embedding",
-        **outputs,
-    )
+    if ported.WAY in readout.sizes:
+        outputs[ported.WAY] = int(layers.output_shape[0]) // 2
+    reads = isinstance(below[0], Part) and below[0].weights.cell == "embedding"
+    model = Model.from_layers(layers, readout=readout, pool=pool, tokens=reads, **outputs)
     model.update(values)
     model.training = {"imported": dict(origin or {})} if origin else {}
     return model
@@ -89,14 +107,20 @@ def floating(arrays: Arrays) -> str:
 
 
 def layers_of(layer: Layer) -> tuple[Layer, ...]:
-    """The layers of a model from below, without what pools them."""
+    """The layers of a model from below, without what pools them. Raises `SettingError` for residual ones."""
     inner = layer.layer if isinstance(layer, Pooled) else layer
+    if isinstance(inner, Stack) and inner.residual:
+        raise SettingError(f"{inner.name}: layers that add their input to their output have no counterpart elsewhere")
     return inner.layers if isinstance(inner, Stack) else (inner,)
 
 
 def ways_of(layer: Layer) -> tuple[RNN, ...]:
     """The cells of a layer: one, or that of each direction. Raises `SettingError` for another layer."""
     ways = tuple(layer.parts.values()) if isinstance(layer, Bidirectional) else (layer,)
+    if isinstance(layer, Bidirectional) and layer.merge != "concatenate":
+        raise SettingError(
+            f"{layer.name}: elsewhere two directions stand side by side; the {layer.merge} has no counterpart"
+        )
     if not all(isinstance(way, RNN) for way in ways):
         raise SettingError(f"{layer.name}: an RNN, or two in a Bidirectional, have a counterpart elsewhere; this has none")
     return ways  # type: ignore[return-value]
@@ -111,7 +135,7 @@ def map_of(rnn: RNN, framework: str, choices: Sequence[Cell] = ()) -> tuple[Map,
     for weights in (m for m in MAPS if m.framework == framework):
         for chosen in (None, *choices):
             cell = cell_of(weights, held, chosen)
-            alike = set(cell.parameters) == set(held) and set(cell.sizes) == set(rnn.graph.sizes)
+            alike = set(cell.parameters) == set(held) <= set(weights.parameters) and set(cell.sizes) == set(rnn.graph.sizes)
             if alike and equations_of(cell.graph(**rnn.graph.sizes)) == equations:
                 return weights, chosen
     known = ", ".join(dict.fromkeys(m.layer for m in MAPS if m.framework == framework))
@@ -130,13 +154,35 @@ def maps_of_readout(model: Model) -> list[dict[str, Array]]:
     if set(held) - {name for pair in names for name in pair}:
         raise SettingError(f"{model.readout.name}: a read-out of linear maps has a counterpart elsewhere; this has none")
     found = [{ours: held[name] for ours, name in zip(("wya", "by"), pair, strict=True) if name in held} for pair in names]
+    if ported.WAY in model.readout.sizes:
+        raise SettingError(f"{model.readout.name}: it reads two directions as one, which has no counterpart elsewhere")
     return [entry for entry in found if entry]
+
+
+def linear_maps(names: Iterable[str]) -> tuple[Cell, ...]:
+    """Every cell that a linear layer can be, with these activations behind it."""
+    return tuple(linear_map(name, has_bias) for name in names for has_bias in (True, False))
+
+
+def linear_map(activation: str, has_bias: bool) -> Cell:
+    """A linear layer and what follows it, as a read-out of one map."""
+    named = {"softmax": cells.readout, "sigmoid": cells.readout_sigmoid, "linear": cells.readout_linear}
+    if has_bias and activation in named:
+        return named[activation]
+    return ported.readout_of([activation_of(activation)], [has_bias])
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _layer(part: Part) -> Layer:
+def _stacked(parts: Sequence[Part | Directions]) -> Layer:
+    layers = [_layer(part) for part in parts]
+    return layers[0] if len(layers) == 1 else Stack(layers)
+
+
+def _layer(part: Part | Directions) -> Layer:
+    if isinstance(part, Directions):
+        return Bidirectional(_stacked(part.forward), _stacked(part.backward), merge=part.merge)
     ways = []
     for arrays in part.ways:
         try:
@@ -147,22 +193,14 @@ def _layer(part: Part) -> Layer:
         ways.append(RNN(_cell(part, list(values)), dtype=floating(arrays), **named))
         ways[-1].update(values)
     if len(ways) > 1:
-        return Bidirectional(*ways, merge=part.merge)
+        return Bidirectional(*ways)
     return Backwards(ways[0]) if part.backwards else ways[0]
 
 
 def _cell(part: Part, held: Sequence[str]) -> Cell:
     if part.is_linear:
-        return _single(part.activation, "by" in held)
+        return linear_map(part.activation, "by" in held)
     return cell_of(part.weights, held, part.equations)
-
-
-def _single(activation: str, has_bias: bool) -> Cell:
-    """The read-out of one map."""
-    named = {"softmax": cells.readout, "sigmoid": cells.readout_sigmoid, "linear": cells.readout_linear}
-    if has_bias and activation in named:
-        return named[activation]
-    return ported.readout_of([activation_of(activation)], [has_bias])
 
 
 def activation_of(name: str) -> Callable[[Any], Any] | None:
@@ -182,7 +220,7 @@ def _readout(parts: Sequence[Part]) -> tuple[Cell, dict[str, Array]]:
         last = position == len(parts) - 1
         values |= found if last else {{"wya": f"w{position + 1}", "by": f"b{position + 1}"}[n]: v for n, v in found.items()}
     if len(parts) == 1:
-        return _single(parts[0].activation, "by" in values), values
+        return linear_map(parts[0].activation, "by" in values), values
     activations = [activation_of(part.activation) for part in parts]
     return ported.readout_of(activations, ["by" in found for found in held]), values
 

@@ -14,7 +14,7 @@ from elman.model import Model
 from elman.pooled import Pooled
 from elman.proof import Proof
 from elman.rnn import RNN
-from elman.stack import Bidirectional, Stack
+from elman.stack import Backwards, Bidirectional, Stack
 
 Parameters = Mapping[str, Array]
 
@@ -166,6 +166,8 @@ def _rebuilt(model: Model, change: Callable[[RNN], RNN], *, exchanged: bool = Fa
                 return change(layer)
             case Stack():
                 return Stack([again(part) for part in layer.layers], residual=layer.residual)
+            case Backwards():
+                return Backwards(again(layer.layer))
             case Bidirectional():
                 ways = [again(part) for part in layer.parts.values()]
                 return Bidirectional(*(ways[::-1] if exchanged else ways), merge=layer.merge)

@@ -38,6 +38,30 @@ NETS = {
     "sum of both ways": (FEATURES, lambda: [L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode="sum")]),
     "mean of both ways": (FEATURES, lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode="ave")]),
     "product of both ways": (FEATURES, lambda: [L.Bidirectional(L.SimpleRNN(4, return_sequences=True), merge_mode="mul")]),
+    "sum of the last": (FEATURES, lambda: [L.Bidirectional(L.GRU(4), merge_mode="sum"), L.Dense(2, "relu")]),
+    "product of the last": (FEATURES, lambda: [L.Bidirectional(L.LSTM(4), merge_mode="mul")]),
+    "mean of the last": (FEATURES, lambda: [L.Bidirectional(L.SimpleRNN(4), merge_mode="ave"), L.Dense(2)]),
+    "directions that differ": (
+        FEATURES,
+        lambda: [
+            L.Bidirectional(
+                L.LSTM(4, return_sequences=True, use_bias=False),
+                backward_layer=L.GRU(3, activation="relu", return_sequences=True, go_backwards=True),
+            )
+        ],
+    ),
+    "a cell": (FEATURES, lambda: [L.RNN(L.GRUCell(4, reset_after=False), return_sequences=True)]),
+    "cells": (FEATURES, lambda: [L.RNN([L.LSTMCell(4), L.GRUCell(5), L.LSTMCell(3)], return_sequences=True)]),
+    "cells both ways": (FEATURES, lambda: [L.Bidirectional(L.RNN([L.LSTMCell(4), L.GRUCell(5)])), L.Dense(2)]),
+    "twice from the end": (
+        FEATURES,
+        lambda: [L.GRU(4, go_backwards=True, return_sequences=True), L.Bidirectional(L.LSTM(3)), L.Dense(2)],
+    ),
+    "activations alone": (
+        FEATURES,
+        lambda: [L.LSTM(4), L.Dense(5), L.ReLU(6.0), L.Dense(5), L.Activation("gelu"), L.Dense(3), L.Softmax()],
+    ),
+    "gelu": (FEATURES, lambda: [L.GRU(4, activation="gelu", recurrent_activation="sparse_sigmoid"), L.Dense(3, "gelu")]),
     "from the end": (FEATURES, lambda: [L.GRU(4, go_backwards=True), L.Dense(2)]),
     "layers over time": (
         FEATURES,
@@ -78,6 +102,31 @@ def test_a_model_is_imported_and_proved(tmp_path, name, suffix):
     )
     model.save(tmp_path / "model")
     assert elman.load(tmp_path / "model").proof is not None
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_frozen_direction(tmp_path, suffix):
+    """A .h5 file has what is trained first."""
+    net = keras.Sequential([L.Input(**FEATURES), L.Bidirectional(L.LSTM(4, return_sequences=True))])
+    net.layers[0].forward_layer.trainable = False
+    random(net).save(tmp_path / f"net{suffix}")
+    x = np.random.default_rng(1).normal(size=(2, 6, 3))
+    got = ours.load(tmp_path / f"net{suffix}").forward_propagation(x).output
+    np.testing.assert_allclose(got, keras.ops.convert_to_numpy(net(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_several_outputs_are_refused(tmp_path, suffix):
+    """Both of a chain of layers, and the states that a layer returns besides."""
+    x = L.Input((None, 3))
+    low = L.GRU(4, return_sequences=True)(x)
+    keras.Model(x, [low, L.Dense(2)(low)]).save(tmp_path / f"net{suffix}")
+    with pytest.raises(ModelFileError, match="a model that gives its last layer is read"):
+        ours.load(tmp_path / f"net{suffix}")
+    _, h, _ = L.LSTM(4, return_sequences=True, return_state=True)(x)
+    keras.Model(x, L.Dense(2)(h)).save(tmp_path / f"net{suffix}")
+    with pytest.raises(ModelFileError, match="return_state=True has no counterpart"):
+        ours.load(tmp_path / f"net{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -8,6 +8,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.peers
 
 import elman  # noqa: E402
+from elman.io import maps, packing  # noqa: E402
 from elman.io.onnx import run, save  # noqa: E402
 from elman.testing import random_cell  # noqa: E402
 
@@ -41,13 +42,20 @@ def flat(state, before):
     return found
 
 
-def compare(model, path, x, *, atol=1e-5):
-    """Both ways of writing, in ONNX Runtime and in our own evaluation, against the model; returns the operators."""
+def assert_same(outcomes, expected, atol):
+    for found in outcomes:
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=atol, rtol=1e-4, err_msg=name)
 
-    def run_model(x, state=None):
+
+def compare(model, path, x, *, atol=1e-5):
+    """All ways of writing, in ONNX Runtime and in our own evaluation, against the model; returns the operators."""
+
+    def run_model(x, state=None, lengths=None):
         if not isinstance(model, elman.Model):
-            return model(x, state)
-        found = model.forward_propagation(x, state)
+            return model(x, state, lengths=lengths)
+        found = model.forward_propagation(x, state, lengths=lengths)
         return found.output, found.state
 
     given = np.asarray(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x, np.int64)
@@ -59,10 +67,11 @@ def compare(model, path, x, *, atol=1e-5):
     inputs = {"x": given, **flat(middle, "state")}  # the state of the first run: of the right sizes, and not zero
     wanted, last = run_model(x, middle)
     expected = {"y": wanted, **flat(last, "next")}
-    for found in (runtime(path, inputs), run(path, inputs)):
-        assert set(found) == set(expected)
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, atol=atol, rtol=1e-4, err_msg=name)
+    assert_same((runtime(path, inputs), run(path, inputs)), expected, atol)
+    save(path, model, state=True, lengths=True)
+    inputs["lengths"] = np.array([len(x[0]), 2, 1][: len(x)], np.int32)
+    wanted, last = run_model(x, middle, inputs["lengths"])
+    assert_same((runtime(path, inputs), run(path, inputs)), {"y": wanted, **flat(last, "next")}, atol)
     return [node.op_type for node in onnx.load(path).graph.node if node.op_type in ("Scan", *OPERATOR.values())]
 
 
@@ -89,15 +98,40 @@ LAYERS = {
     "twice backwards": lambda: elman.Backwards(elman.Backwards(rnn(elman.cells.mgu))),
     "stack": lambda: elman.Stack([rnn(elman.cells.lstm), rnn(elman.cells.dense), rnn(elman.cells.mgu)], residual=True),
     "both": lambda: elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.mgu)),
+    "relu both": lambda: elman.Bidirectional(*(rnn(elman.cells.elman_with(elman.relu)) for _ in "ab")),
+    "both, learnt": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm, learn_initial=True) for _ in "ab")),
+    "both, within backwards": lambda: elman.Backwards(elman.Bidirectional(*(rnn(elman.cells.gru) for _ in "ab"))),
+    "both, of two sizes": lambda: elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.gru, hidden=3)),
+    "both scans": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm_projected) for _ in "ab")),
+    "peepholes": lambda: elman.Bidirectional(*(rnn(elman.cells.lstm_peephole) for _ in "ab")),
     "sum": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="sum"),
     "mean": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="mean"),
     "product": lambda: elman.Bidirectional(rnn(elman.cells.lstm), rnn(elman.cells.lstm), merge="product"),
 }
 
 
+NODES = {"relu": 1, "learnt": 1, "backwards": 1, "sum": 2, "mean": 2, "product": 2, "relu both": 1, "peepholes": 1,
+         "both, learnt": 1, "both, within backwards": 2, "both, of two sizes": 2}  # fmt: skip
+"""How many recurrent nodes layers become; two directions of one operator are one."""
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, tmp_path):
-    compare(LAYERS[name](), tmp_path / "layer.onnx", RNG.normal(size=(3, 7, 6)).astype(np.float32))
+    found = compare(LAYERS[name](), tmp_path / "layer.onnx", RNG.normal(size=(3, 7, 6)).astype(np.float32))
+    if name in NODES:
+        assert (len(found), "Scan" in found) == (NODES[name], False)
+
+
+@pytest.mark.parametrize("biases", [True, False], ids=["biases", "no bias"])
+@pytest.mark.parametrize(("kind", "layer", "form"), [
+    ("RNN", "RNN", ""), ("GRU", "GRU", ""), ("LSTM", "LSTM", ""), ("GRU", "GRU", "reset_after=False"),
+])  # fmt: skip
+def test_cells_from_elsewhere_find_their_operators(kind, layer, form, biases, tmp_path):
+    """With two biases in a gate, with one, or without any."""
+    weights = maps.named("keras" if form else "pytorch", layer, form)
+    held = None if biases else [name for name in weights.parameters if name[0] in "wu"]
+    both = elman.Bidirectional(*(rnn(packing.cell_of(weights, held)) for _ in "ab"))
+    assert compare(both, tmp_path / "layer.onnx", RNG.normal(size=(3, 7, 6)).astype(np.float32)) == [kind]
 
 
 @pytest.mark.parametrize("pool", [None, "last", "mean", "max"])

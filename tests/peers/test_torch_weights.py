@@ -122,6 +122,19 @@ def test_cells_are_read_too():
     assert list(pytorch.state_dict(model)) == list(cell.state_dict())
 
 
+@pytest.mark.parametrize("layer", ["Linear", "Embedding"])
+def test_a_module_tells_its_embeddings(layer):
+    """Both hold a square matrix without a bias, first and named alike."""
+    below = torch.nn.Linear(H, H, bias=False) if layer == "Linear" else torch.nn.Embedding(H, H, padding_idx=0)
+    net = random(torch.nn.Sequential(below, torch.nn.GRU(H, 3, batch_first=True)), "float32")
+    model = pytorch.load(net, activations=["linear"] if layer == "Linear" else None)
+    x = torch.randint(0, H, (B, T)) if layer == "Embedding" else torch.randn(B, T, H)
+    np.testing.assert_allclose(model.forward_propagation(x.numpy()).output, net(x)[0].detach().numpy(), rtol=0, atol=2e-6)
+    held, found = net.state_dict(), pytorch.state_dict(model)
+    assert list(found) == list(held)
+    assert all(found[name].tobytes() == held[name].numpy().tobytes() for name in held)
+
+
 def test_a_whole_module_in_a_file_is_refused_by_name(tmp_path):
     torch.save(torch.nn.GRU(2, 2), tmp_path / "w.pt")
     with pytest.raises(elman.ModelFileError, match=r"calls 'torch.nn.modules.rnn.GRU', which is not done"):

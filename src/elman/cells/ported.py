@@ -4,13 +4,15 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from types import FunctionType
 from typing import Any
 
 from elman.cells.simple import name_of
-from elman.declare import bias, state, weight
+from elman.declare import Declared, bias, state, weight
+from elman.gates import split
 from elman.trace import Cell, cell
 
 
@@ -71,6 +73,34 @@ def readout_of(activations: Sequence[Callable[[Any], Any] | None], biased: Seque
     function.__signature__ = inspect.Signature([reads, *kept])  # type: ignore[attr-defined]
     function.__doc__ = f"y<t>: {last + 1} maps upon one another."
     return Cell(function, name="readout_" + "_".join(name_of(g) if g else "linear" for g in activations))
+
+
+WAY = "way"
+"""What a read-out of two directions calls the size of one."""
+
+
+def merging(readout: Cell, merge: str) -> Cell:
+    """A read-out of the "sum", "mean" or "product" of two directions that stand side by side in what it reads.
+
+    >>> from elman import cells
+    >>> merging(cells.readout_linear, "sum").sizes
+    ('way', 'output')
+    """
+
+    def function(a: Any, **given: Any) -> Any:
+        ahead, behind = split(a, 2)
+        both = ahead * behind if merge == "product" else ahead + behind
+        return readout.function(both * 0.5 if merge == "mean" else both, **given)
+
+    def one(entry: Declared) -> Declared:
+        return replace(entry, shape=tuple(WAY if size == "hidden" else size for size in entry.shape))
+
+    reads = inspect.Parameter("a", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=state(f"2*{WAY}"))
+    kept = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=one(e)) for n, e in readout.parameters.items()]
+    function.__wrapped__ = readout.function  # type: ignore[attr-defined]  # whose local variables name the values
+    function.__signature__ = inspect.Signature([reads, *kept])  # type: ignore[attr-defined]
+    function.__doc__ = f"The {merge} of two directions, and then: {readout.__doc__}"
+    return Cell(function, name=f"{readout.name}_of_{merge}")
 
 
 def with_activations(cell: Cell, name: str, **activations: Callable[[Any], Any]) -> Cell:

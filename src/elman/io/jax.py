@@ -7,13 +7,28 @@ from typing import Any
 import numpy as np
 
 from elman.errors import SettingError, ShapeError
-from elman.foreign import Part, activation_of, arrays_of, floating, layers_of, map_of, maps_of_readout, model_of, ways_of
+from elman.foreign import (
+    ACTIVATIONS,
+    Part,
+    activation_of,
+    arrays_of,
+    floating,
+    layers_of,
+    linear_maps,
+    map_of,
+    maps_of_readout,
+    model_of,
+    ways_of,
+)
 from elman.gates import Array
 from elman.io import maps, packing
 from elman.layer_order import ordered
 from elman.model import Model
 
 FRAMEWORKS = ("flax", "equinox")
+
+CHOICES = linear_maps(ACTIVATIONS)
+"""Equations that the maps' arrays have besides the map's own."""
 
 
 def load(
@@ -114,7 +129,7 @@ def _arrays(layer: Any, framework: str) -> dict[str, Array]:
     [rnn, *others] = ways_of(layer)
     if others:
         raise SettingError(f"{layer.name}: {framework} has no layer of two directions here; take them apart")
-    return arrays_of(rnn, map_of(rnn, framework)[0])
+    return arrays_of(rnn, map_of(rnn, framework, CHOICES)[0])
 
 
 def _joined(prefix: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Weights from Keras, which is not needed for it: models of recurrent layers in .keras and .h5 files."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,17 @@ import numpy as np
 from elman import cells
 from elman.cells import activations, ported
 from elman.errors import ElmanError, ModelFileError, SettingError, one_line
-from elman.foreign import Part, activation_of, floating, model_of
+from elman.foreign import Directions, Part, activation_of, floating, model_of
 from elman.gates import Array
 from elman.io import keras_file, maps
-from elman.io.keras_file import KerasLayer
+from elman.io.keras_file import KerasLayer, own
 from elman.model import Model
 from elman.trace import Cell
 
 RECURRENT = ("SimpleRNN", "GRU", "LSTM")
+WRAPPING = (*RECURRENT, "RNN", "Bidirectional")
+"""Layers that are recurrent, themselves or within."""
+
 NOTHING = (
     "InputLayer",
     "Masking",
@@ -31,6 +35,16 @@ NOTHING = (
 CODE = ("Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers that carry code."""
 
+ALONE: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "Activation": lambda config: config["activation"],
+    "Softmax": lambda config: {-1: "softmax"}.get(config["axis"]),
+    "ELU": lambda config: {1.0: "elu"}.get(config["alpha"]),
+    "ReLU": lambda config: (
+        None if config["threshold"] or config["negative_slope"] else {None: "relu", 6: "relu6"}.get(config["max_value"])
+    ),
+}
+"""Layers that are the activation of the one below, by its name; None where it has none."""
+
 MERGES = {"concat": "concatenate", "sum": "sum", "mul": "product", "ave": "mean"}
 
 OF_KERAS_2 = {"hard_sigmoid": "hard_sigmoid_of_keras_2"}
@@ -38,7 +52,7 @@ OF_KERAS_2 = {"hard_sigmoid": "hard_sigmoid_of_keras_2"}
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """A model from a file of Keras: Embedding, SimpleRNN, GRU (both forms), LSTM, Bidirectional, Dense, and stacks of them.
+    """A model from a file of Keras: Embedding, SimpleRNN, GRU (both forms), LSTM, RNN of their cells, Bidirectional, Dense.
 
     A recurrent layer that returns its last output makes a model that reads once a sequence. Where Keras masks (Masking,
     `mask_zero`), give `lengths`: outputs past a length are 0 here, while Keras repeats the last. Raises `ModelFileError` for
@@ -46,8 +60,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     layers, version = keras_file.read(path)
     try:
-        used = [layer for layer in layers if layer.kind not in NOTHING]
-        parts = [_part(layer, version) for layer in used]
+        used = _with_activations([layer for layer in layers if layer.kind not in NOTHING])
+        parts = _parts(used, version)
         origin = {"framework": "keras", "parts": [[layer.name, layer.kind] for layer in used]}
         return model_of(parts, pool=_pool(used), origin=origin)
     except (ElmanError, *keras_file.DAMAGED) as error:
@@ -68,26 +82,109 @@ def run(path: str | os.PathLike[str], x: Array) -> tuple[Array, str] | None:
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _part(layer: KerasLayer, version: int) -> Part:
-    """A layer as its map and arrays."""
-    (kind, config), arrays = _inner(layer), layer.arrays
+def _with_activations(layers: Sequence[KerasLayer]) -> list[KerasLayer]:
+    """The layers, with those that are an activation alone in the Dense layer below."""
+    found: list[KerasLayer] = []
+    for layer in layers:
+        kind, config = _inner(layer)
+        if kind not in ALONE:
+            found.append(layer)
+            continue
+        name = ALONE[kind](config)
+        below, settings = _inner(found[-1]) if found else ("", {})
+        if name is None or below != "Dense" or settings["activation"] != "linear":
+            raise SettingError(f"{layer.name}: one of Keras's own activations, upon a Dense layer that has none, is read")
+        found[-1] = replace(found[-1], kind="Dense", config={**settings, "activation": name})
+    return found
+
+
+def _parts(layers: Sequence[KerasLayer], version: int) -> list[Part | Directions]:
+    """The layers from below. A layer may give its outputs from the last to the first, as long as one above turns them."""
+    found: list[Part | Directions] = []
+    turned = False
+    for layer in layers:
+        if layer.kind == "Bidirectional":
+            found.append(_directions(layer, version, turned))
+        elif layer.kind in WRAPPING:
+            turned ^= _is_backwards(layer.config)
+            found += _upon(layer.name, layer.kind, layer.config, layer.arrays, version, turned)
+        else:
+            found.append(_map(layer, version))
+    if turned and _pool(layers) is None:
+        top = [layer.name for layer in layers if layer.kind in WRAPPING][-1]
+        raise SettingError(f"{top} returns its outputs from the last to the first; there is no counterpart")
+    return found
+
+
+def _is_backwards(config: Mapping[str, Any]) -> bool:
+    """Whether a layer reads from the end. Raises `SettingError` for settings that have no counterpart."""
+    for name in ("return_state", "time_major"):
+        if config.get(name):
+            raise SettingError(f"{config['name']}: {name}=True has no counterpart; a layer of one output, batch first, has")
+    return bool(config["go_backwards"])
+
+
+def _map(layer: KerasLayer, version: int) -> Part:
+    """An embedding or a dense layer."""
+    kind, config = _inner(layer)
     if kind in CODE:
         raise SettingError(f"the layer {layer.name!r} is a {kind}, which carries code; code in a file is not run")
-    if kind in ("Embedding", "Dense"):
-        weights = maps.named("keras", kind)
-        activation = _activation(config.get("activation", "linear"), version)
-        return Part(layer.name, weights, (_named(weights, arrays),), activation=activation)
-    if kind not in RECURRENT:
-        known = ", ".join((*RECURRENT, "Bidirectional", "Embedding", "Dense", "TimeDistributed"))
+    if kind not in ("Embedding", "Dense"):
+        known = ", ".join((*WRAPPING, "Embedding", "Dense", "TimeDistributed"))
         raise SettingError(f"the layer {layer.name!r} is a {kind}, which has no counterpart; there are {known}")
-    form = f"reset_after={bool(config.get('reset_after', False))}" if kind == "GRU" else ""
-    weights, ways = maps.named("keras", kind, form), 2 if layer.kind == "Bidirectional" else 1
-    merge, backwards = MERGES.get(layer.config.get("merge_mode", "concat")), bool(config["go_backwards"])
-    if merge is None or (ways == 2 and backwards):
-        raise SettingError(f"{layer.name}: merge_mode=None and directions that are turned have no counterpart")
-    parted = [arrays[k * len(arrays) // ways : (k + 1) * len(arrays) // ways] for k in range(ways)]
-    directions, equations = tuple(_named(weights, way) for way in parted), _equations(weights, config, version)
-    return Part(layer.name, weights, directions, equations=equations, merge=merge, backwards=backwards)
+    weights = maps.named("keras", kind)
+    activation = _activation(config.get("activation", "linear"), version)
+    return Part(layer.name, weights, (_named(weights, layer.arrays),), activation=activation)
+
+
+def _directions(layer: KerasLayer, version: int, turned: bool) -> Directions:
+    """Both directions of a Bidirectional, whose layers may differ. They are turned where what they read is."""
+    ahead = own(layer.config["layer"])
+    behind = own(layer.config["backward_layer"]) if layer.config.get("backward_layer") else ahead
+    merge = MERGES.get(layer.config.get("merge_mode", "concat"))
+    if merge is None:
+        raise SettingError(f"{layer.name}: merge_mode=None has no counterpart; {', '.join(MERGES)} have")
+    if _is_backwards(ahead[2]) or (_is_backwards(behind[2]) != (behind is not ahead)):
+        raise SettingError(f"{layer.name}: forward reads from the end, which has no counterpart")
+    count = sum(_count(config) for _, config in _cells_of(ahead[0], ahead[2]))
+    if behind is ahead:
+        count = len(layer.arrays) // 2
+    ways = (ahead, layer.arrays[:count]), (behind, layer.arrays[count:])
+    forward, backward = (
+        tuple(_upon(layer.name, kind, config, arrays, version, turned)) for (kind, _, config), arrays in ways
+    )
+    return Directions(forward, backward, merge)
+
+
+def _cells_of(kind: str, config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The cells of a recurrent layer from below, each by the layer that has it alone, and its settings."""
+    if kind in RECURRENT:
+        return [(kind, config)]
+    if kind == "RNN":
+        inner, _, held = own(config["cell"])
+        entries = [own(entry) for entry in held["cells"]] if inner == "StackedRNNCells" else [(inner, "", held)]
+        found = [(inner.removesuffix("Cell"), held) for inner, _, held in entries]
+        if all(kind in RECURRENT for kind, _ in found):
+            return found
+    raise SettingError(f"the layer {config['name']!r} is a {kind} of other cells than {', '.join(RECURRENT)} have")
+
+
+def _count(config: Mapping[str, Any]) -> int:
+    """How many arrays a cell has."""
+    return 2 + bool(config.get("use_bias", True))
+
+
+def _upon(
+    name: str, kind: str, config: Mapping[str, Any], arrays: Sequence[Array], version: int, backwards: bool
+) -> Iterator[Part]:
+    """A recurrent layer in one direction: its cells upon one another."""
+    cells_of = _cells_of(kind, config)
+    for position, (inner, settings) in enumerate(cells_of):
+        form = f"reset_after={bool(settings.get('reset_after', False))}" if inner == "GRU" else ""
+        weights, last = maps.named("keras", inner, form), position == len(cells_of) - 1
+        ours, arrays = (arrays, ()) if last else (arrays[: _count(settings)], arrays[_count(settings) :])
+        equations = _equations(weights, settings, version)
+        yield Part(name, weights, (_named(weights, ours),), equations=equations, backwards=backwards)
 
 
 def _named(weights: maps.Map, arrays: Sequence[Array]) -> dict[str, Array]:
@@ -120,19 +217,23 @@ def _activation(given: Any, version: int) -> str:
 
 
 def _inner(layer: KerasLayer) -> tuple[str, Mapping[str, Any]]:
-    """Class and settings of a layer, or of that which it wraps."""
+    """Class and settings of a layer, or of that which it repeats at every step."""
     kind, config = layer.kind, layer.config
-    while kind in ("Bidirectional", "TimeDistributed"):
-        kind, config = config["layer"]["class_name"], config["layer"]["config"]
+    while kind == "TimeDistributed":
+        kind, _, config = own(config["layer"])
     return kind, config
 
 
 def _pool(layers: Sequence[KerasLayer]) -> str | None:
     """When the read-out reads: once, where the last recurrent layer returns its last output only."""
-    found = [(layer, config) for layer in layers for kind, config in [_inner(layer)] if kind in RECURRENT]
-    for layer, config in found:
-        if not config["return_sequences"] and layer is not found[-1][0]:
-            raise SettingError(f"{layer.name} returns its last output only, and {found[-1][0].name} stands on it")
-        if config["return_sequences"] and config["go_backwards"]:
-            raise SettingError(f"{layer.name} returns its outputs from the last to the first; there is no counterpart")
-    return None if not found or found[-1][1]["return_sequences"] else "last"
+    found = [layer for layer in layers if layer.kind in WRAPPING]
+    whole = [_returns_all(layer) for layer in found]
+    if not all(whole[:-1]):
+        name = found[whole.index(False)].name
+        raise SettingError(f"{name} returns its last output only, and {found[-1].name} stands on it")
+    return "last" if whole and not whole[-1] else None
+
+
+def _returns_all(layer: KerasLayer) -> bool:
+    config = own(layer.config["layer"])[2] if layer.kind == "Bidirectional" else layer.config
+    return bool(config["return_sequences"])

@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,9 @@ from elman.gates import Array
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Where a .keras file has its layers: now, and in the first versions of Keras 3."""
+
+INNER = {"forward_layer": "layer", "backward_layer": "backward_layer", "layer": "layer", "cell": "cell"}
+"""Groups of a .keras file within that of a layer, and where its settings have theirs."""
 
 DAMAGED = (
     zipfile.BadZipFile,
@@ -66,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> tuple[list[KerasLayer], int]:
             config, version, arrays = (_zipped if zipfile.is_zipfile(path) else _legacy)(path, files)
             found, left = list[KerasLayer](), MOST_SHARED * Path(path).stat().st_size
             for entry in _chain(config):
-                found.append(KerasLayer(*_told(entry), arrays(entry)))
+                found.append(KerasLayer(*own(entry), arrays(entry)))
                 left -= sum(array.nbytes for array in found[-1].arrays)
                 if left < 0:
                     raise ModelFileError("its arrays are far larger than the file")
@@ -90,8 +93,9 @@ def _zipped(path: str | os.PathLike[str], files: ExitStack) -> Any:
     root = next((_inside(file, name) for name in CONTAINERS if name in file), None)
     if root is None:
         raise ModelFileError(f"model.weights.h5 has no group {CONTAINERS[0]!r}; a model that is a chain of layers is read")
-    names = _names_of_groups(config)
-    return config, metadata["keras_version"], lambda entry: tuple(_below(root, names[_name(entry)]))
+    entries = config["config"]["layers"]
+    groups = {_name(entry): group for entry, group in zip(entries, _groups(entries), strict=True)}
+    return config, metadata["keras_version"], lambda entry: tuple(_below(root, groups[_name(entry)], entry["config"]))
 
 
 def _legacy(path: str | os.PathLike[str], files: ExitStack) -> Any:
@@ -102,10 +106,11 @@ def _legacy(path: str | os.PathLike[str], files: ExitStack) -> Any:
 
     def arrays(entry: Mapping[str, Any]) -> tuple[Array, ...]:
         held = _inside(file, "model_weights")
-        group = _inside(held, _name(entry)) if _name(entry) in held else None  # an input has none
-        return (
-            () if group is None else tuple(_dataset(_at(group, _text(name))) for name in group.attrs.get("weight_names", ()))
-        )
+        if _name(entry) not in held:  # an input has none
+            return ()
+        group = _inside(held, _name(entry))
+        names = sorted(map(_text, group.attrs.get("weight_names", ())), key=lambda name: "/backward_" in f"/{name}")
+        return tuple(_dataset(_at(group, name)) for name in names)  # where one direction is frozen it stands last
 
     return json.loads(_text(file.attrs["model_config"])), _text(file.attrs.get("keras_version", "2")), arrays
 
@@ -145,14 +150,18 @@ def _at(group: Any, path: str) -> Any:
     return group
 
 
-def _below(root: Any, name: str, depth: int = 0) -> Iterator[Array]:
-    """The arrays of a layer, of a Bidirectional the forward ones first."""
+def _below(root: Any, name: str, config: Mapping[str, Any], depth: int = 0) -> Iterator[Array]:
+    """The arrays of a layer: of a Bidirectional the forward ones first, of cells upon one another from below."""
     if name not in root or depth == DEEPEST:
         return
     group = _inside(root, name)
-    for part in ("forward_layer", "backward_layer", "layer", "cell"):
+    for part, key in INNER.items():
         if part in group:
-            yield from _below(group, part, depth + 1)
+            yield from _below(group, part, config.get(key, config.get("layer", {})).get("config", {}), depth + 1)
+    if "cells" in group:
+        held = _inside(group, "cells")
+        for entry, inner in zip(config["cells"], _groups(config["cells"]), strict=True):
+            yield from _below(held, inner, entry["config"], depth + 1)
     if "vars" in group:
         held = _inside(group, "vars")
         yield from (_dataset(_inside(held, key)) for key in sorted(held, key=int))
@@ -187,6 +196,9 @@ def _chain(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             if below != set(names[position - 1 : position]) or len(entry.get("inbound_nodes", [])) > 1:
                 reads = ", ".join(sorted(below)) or "nothing"
                 raise ModelFileError(f"the layer {names[position]!r} reads {reads}; layers upon one another are read")
+        given = {text for text in _texts(held.get("output_layers", [])) if text in names} or {names[-1]}
+        if given != {names[-1]}:
+            raise ModelFileError(f"it gives what {', '.join(sorted(given))} give; a model that gives its last layer is read")
     return entries
 
 
@@ -202,7 +214,7 @@ def _name(entry: Mapping[str, Any]) -> str:
     return str(entry["config"]["name"])
 
 
-def _told(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
+def own(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
     """Class, name and settings. Raises `ModelFileError` for a class that is none of Keras's own."""
     kind, module = str(entry["class_name"]), str(entry.get("module") or "keras")
     if module.split(".", maxsplit=1)[0] not in ("keras", "tf_keras") or (entry.get("registered_name") or kind) != kind:
@@ -210,14 +222,13 @@ def _told(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
     return kind, _name(entry), entry["config"]
 
 
-def _names_of_groups(config: Mapping[str, Any]) -> dict[str, str]:
-    """Where the arrays of each layer are: under its class in snake case, numbered where there are several."""
-    found, seen = {}, Counter[str]()
-    for entry in config["config"]["layers"]:
+def _groups(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the arrays of each entry are: under its class in snake case, numbered where there are several."""
+    seen = Counter[str]()
+    for entry in entries:
         kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", str(entry["class_name"]))).lower()
-        found[_name(entry)] = f"{kind}_{seen[kind]}" if seen[kind] else kind
+        yield f"{kind}_{seen[kind]}" if seen[kind] else kind
         seen[kind] += 1
-    return found
 
 
 def _text(value: Any) -> str:

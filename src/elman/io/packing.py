@@ -1,6 +1,6 @@
 """Arrays of another framework taken apart into our parameters, and put together again, as a weight map says: to the bit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from elman.shapes import resolve, size_names, written
 from elman.trace import Cell
 
 
-def cell_of(weights: Map, held: Sequence[str] | None = None, equations: Cell | None = None) -> Cell:
+def cell_of(weights: Map, held: Collection[str] | None = None, equations: Cell | None = None) -> Cell:
     """The cell of a map with the biases that are `held` (all that the map knows); `equations` takes the cell's place.
 
     A gate to which the framework adds two biases has two here: they are trained as they are there, and leave as they came.
@@ -23,8 +23,12 @@ def cell_of(weights: Map, held: Sequence[str] | None = None, equations: Cell | N
     >>> list(cell_of(maps.named("pytorch", "RNN")).parameters), list(cell_of(maps.named("keras", "SimpleRNN")).parameters)
     (['wax', 'waa', 'ba', 'da'], ['wax', 'waa', 'ba'])
     """
-    found: Cell = equations or equations_of(weights)
-    held, second = weights.parameters if held is None else held, SECOND.get(weights.cell, {})
+    return biased(equations or equations_of(weights), weights.parameters if held is None else held, weights.cell)
+
+
+def biased(found: Cell, held: Collection[str], name: str) -> Cell:
+    """A cell with the biases that are `held`, of which there may be two in a gate; `name` is that of its plain equations."""
+    second = SECOND.get(name, {})
     biases = [name for name, entry in found.parameters.items() if entry.kind == "bias"]
     parts = {name: tuple(n for n in (name, *second.get(name, ())) if n in held) for name in biases}
     if all(part == (name,) for name, part in parts.items()):

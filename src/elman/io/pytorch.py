@@ -4,35 +4,21 @@ nn.RNN, GRU and LSTM with layers, directions and projections, and the embedding 
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from elman import cells, gates
-from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
-from elman.foreign import Part, arrays_of, floating, layers_of, map_of, maps_of_readout, model_of, ways_of
+from elman.errors import ElmanError, ModelFileError, SettingError, one_line
+from elman.foreign import arrays_of, floating, layers_of, linear_maps, map_of, maps_of_readout, model_of, ways_of
 from elman.gates import Array
-from elman.io import maps, packing, pytorch_run, safetensors, torch_zip
-from elman.layer_order import ordered
+from elman.io import packing, pytorch_run, safetensors, torch_zip
+from elman.io.pytorch_parts import EMBEDDING, FOLLOWING, LINEAR, RELU, joined, parts
 from elman.model import Model
-from elman.shapes import written
 
-RECURRENT = re.compile(r"(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(?:_l(\d+))?(_reverse)?")
-KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}
-"""By the rows of weight_hh over its columns."""
-
-LINEAR, EMBEDDING = (maps.named("pytorch", kind) for kind in ("Linear", "Embedding"))
-RELU = cells.elman_with(gates.relu)
-CHOICES = (RELU, cells.readout, cells.readout_sigmoid, cells.readout_with(gates.tanh), cells.readout_with(gates.relu))
+CHOICES = (RELU, *linear_maps(FOLLOWING))
 """Equations that the maps' arrays have besides the map's own."""
-
-FOLLOWING = ("linear", "tanh", "sigmoid", "relu", "softmax", "log_softmax", "softplus", "softsign", "elu", "selu", "silu",
-             "mish", "relu6")  # fmt: skip
-"""Activations that are called the same and compute the same in PyTorch."""
 
 HELD = ("state_dict", "model_state_dict", "model")
 """What the weights are usually called where a file holds other things besides."""
@@ -77,7 +63,8 @@ def run(
     """
     defined = not isinstance(source, str | os.PathLike) or _is_ordered(source)
     arrays = _arrays(_read(source) if isinstance(source, str | os.PathLike) else source)
-    return pytorch_run.run(_parts(arrays, _nonlinearity(source, nonlinearity), activations, defined=defined), x, pool)
+    told = _nonlinearity(source, nonlinearity)
+    return pytorch_run.run(parts(arrays, told, activations, defined=defined, tables=_tables(source)), x, pool)
 
 
 def state_dict(model: Model) -> dict[str, Array]:
@@ -93,11 +80,15 @@ def state_dict(model: Model) -> dict[str, Array]:
     found: dict[str, Array] = {}
     layers, names = layers_of(model.rnn), _names(model)
     for layer, (name, ending) in zip(layers, names, strict=False):
-        for way, turned in zip(ways_of(layer), ("", "_reverse"), strict=False):
-            weights, _ = map_of(way, "pytorch", CHOICES)
-            found |= {f"{_joined(name, array)}{ending}{turned}": value for array, value in arrays_of(way, weights).items()}
+        ways = ways_of(layer)
+        weights = map_of(ways[0], "pytorch", CHOICES)
+        if any(map_of(way, "pytorch", CHOICES) != weights or way.sizes != ways[0].sizes for way in ways):
+            raise SettingError(f"{layer.name}: both directions of a layer of pytorch are of one cell and one size")
+        for way, turned in zip(ways, ("", "_reverse"), strict=False):
+            arrays = arrays_of(way, weights[0])
+            found |= {f"{joined(name, array)}{ending}{turned}": value for array, value in arrays.items()}
     for values, (name, _) in zip(maps_of_readout(model), names[len(layers) :], strict=True):
-        found |= {_joined(name, array): value for array, value in packing.packed(LINEAR, values).items()}
+        found |= {joined(name, array): value for array, value in packing.packed(LINEAR, values).items()}
     return found
 
 
@@ -112,9 +103,10 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 def _loaded(source: Any, nonlinearity: str, activations: Sequence[str] | None, pool: str | None, *, defined: bool) -> Model:
     arrays = _arrays(source)
     floating(arrays)
-    parts = _parts(arrays, _nonlinearity(source, nonlinearity), activations, defined=defined)
-    named = [[part.name, part.weights.layer, part.ending] for part in parts]
-    return model_of(parts, pool=pool, origin={"framework": "pytorch", "parts": named})
+    told = _nonlinearity(source, nonlinearity)
+    found = parts(arrays, told, activations, defined=defined, tables=_tables(source))
+    named = [[part.name, part.weights.layer, part.ending] for part in found]
+    return model_of(found, pool=pool, origin={"framework": "pytorch", "parts": named})
 
 
 def _is_ordered(path: str | os.PathLike[str]) -> bool:
@@ -160,70 +152,6 @@ def _array(value: Any) -> Array:
     return np.array(value, np.float32 if value.dtype == np.float16 else value.dtype)
 
 
-def _parts(
-    arrays: Mapping[str, Array], nonlinearity: str, activations: Sequence[str] | None, *, defined: bool
-) -> list[Part]:
-    """The layers from below; the arrays are in the order in which they are `defined`, or in none."""
-    cells_of: dict[tuple[str, str], dict[str, dict[str, Array]]] = {}  # prefix and layer -> direction -> arrays
-    for key, array in arrays.items():
-        found = RECURRENT.fullmatch(key)
-        if found:
-            prefix, name, layer, way = found[1] or "", found[2], "" if found[3] is None else f"_l{found[3]}", found[4] or ""
-        else:
-            prefix, _, name = key.rpartition(".")
-            layer = way = ""
-        cells_of.setdefault((prefix, layer), {}).setdefault(way, {})[name] = array
-    inputs = {ways[""]["weight_ih"].shape[1:] for ways in cells_of.values() if "weight_ih" in ways.get("", {})}
-    first = next(iter(cells_of))
-    parts = [
-        _recurrent(spot, ways, nonlinearity)
-        if "weight_hh" in ways.get("", {})
-        else _other(spot[0], ways, inputs, first=defined and spot == first)
-        for spot, ways in cells_of.items()
-    ]
-    parts = parts if defined else ordered(parts, "give the state_dict, or a .pt file of it, which has their order")
-    linear = [part for part in parts if part.is_linear]
-    told = list(activations) if activations is not None else ["linear"] * len(linear)
-    if len(told) != len(linear) or (activations is None and len(linear) > 1):
-        names = ", ".join(part.name for part in linear) or "none"
-        raise SettingError(
-            f"pytorch: the linear layers are {names}, and weights do not tell what follows each; "
-            f"give activations, {len(linear)} of them"
-        )
-    unknown = next((name for name in told if name not in FOLLOWING), None)
-    if unknown is not None:
-        raise SettingError(f"pytorch: the activation {unknown!r} is unknown; it is one of {', '.join(FOLLOWING)}")
-    following = iter(told)
-    return [replace(part, activation=next(following)) if part.is_linear else part for part in parts]
-
-
-def _recurrent(spot: tuple[str, str], ways: Mapping[str, Mapping[str, Array]], nonlinearity: str) -> Part:
-    """A layer of nn.RNN, GRU or LSTM, told apart by their rows."""
-    (prefix, ending), told = spot, _joined(*spot).rstrip(".")
-    if list(ways) not in ([""], ["", "_reverse"]):
-        raise SettingError(f"pytorch: {told} has the direction {', '.join(ways)} only")
-    arrays = ways[""]
-    projected = "weight_hr" in arrays
-    hidden = arrays["weight_hr" if projected else "weight_hh"].shape[-1:] or (0,)
-    kind = next((k for rows, k in KINDS.items() if arrays["weight_hh"].shape[:1] == (rows * hidden[0],)), None)
-    if kind is None or (projected and kind != "LSTM"):
-        shape = written(arrays["weight_hh"].shape)
-        raise ShapeError(f"pytorch: {told}: weight_hh is {shape}; rows of 1, 3 or 4 times {hidden[0]} are wanted")
-    weights = maps.named("pytorch", kind, "proj_size" if projected else "")
-    equations = RELU if kind == "RNN" and nonlinearity == "relu" else None
-    return Part(prefix, weights, tuple(ways.values()), ending, equations)
-
-
-def _other(prefix: str, ways: Mapping[str, Mapping[str, Array]], inputs: set[Any], *, first: bool) -> Part:
-    """An embedding, which comes first or is called so, has no bias, and gives what an RNN reads; or a linear layer."""
-    [arrays] = ways.values()
-    if not set(arrays) <= {"weight", "bias"} or "weight" not in arrays or arrays["weight"].ndim != 2:
-        name = _joined(prefix, next(iter(arrays)))
-        raise SettingError(f"pytorch: {name} belongs to no layer that there is a weight map of; `elman maps` lists them")
-    embeds = "bias" not in arrays and arrays["weight"].shape[1:] in inputs and (first or "emb" in prefix.lower())
-    return Part(prefix, EMBEDDING if embeds else LINEAR, (arrays,))
-
-
 def _nonlinearity(source: Any, given: str) -> str:
     """That of nn.RNN: a module tells it."""
     if given not in ("tanh", "relu"):
@@ -235,17 +163,20 @@ def _nonlinearity(source: Any, given: str) -> str:
     return found.pop() if found else given
 
 
-def _joined(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+def _tables(source: Any) -> set[str] | None:
+    """Names of the embeddings of a module; None where nothing tells them."""
+    if not hasattr(source, "named_modules"):
+        return None
+    return {name for name, module in source.named_modules() if type(module).__name__ == "Embedding"}
 
 
 def _names(model: Model) -> list[tuple[str, str]]:
     """Prefix and ending of the names of each layer's arrays, from below: as they came, or names of our own."""
     layers, above = layers_of(model.rnn), maps_of_readout(model)
     imported = model.training.get("imported", {})
-    told = [(str(name), str(ending)) for name, _, ending in imported.get("parts", ())]
-    if imported.get("framework") == "pytorch" and len(told) == len(layers) + len(above):
-        return told
+    known = imported.get("parts", ()) if imported.get("framework") == "pytorch" else ()
+    if known and len(known) == len(layers) + len(above):
+        return [(str(name), str(ending)) for name, _, ending in known]
     found: list[tuple[str, str]] = []
     before: Any = None
     stacks = depth = 0

@@ -4,24 +4,25 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from elman.errors import SettingError
 from elman.io.atomic import replacing
 from elman.io.onnx.gate_nodes import GateNodes, outputs_of
-from elman.io.onnx.layer_nodes import States, Written, write_layer
+from elman.io.onnx.layer_nodes import write_layer, zeroed
+from elman.io.onnx.operator_nodes import Reading, States, Written
 from elman.io.onnx.writer import IR, OPSET, Writer
 from elman.layer import Layer
 from elman.model import Model
 
 
-def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = False) -> None:
+def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = False, lengths: bool = False) -> None:
     """Write a model, or a layer, as an ONNX file, atomically.
 
     The file reads `x`, features `[B, T, I]` or tokens `[B, T]`, and gives `y`, as the model does for a batch. With `state`
     the state goes in as `state.h`, `state.0.h` ... and comes out as `next.h`, `next.0.h` ..., `[B, ...]` each; without it
-    a sequence starts from the initial state. The cells `elman`, `gru`, `gru_reset_before`, `lstm` and `lstm_peephole` become
-    the operators RNN, GRU and LSTM; every other cell becomes a Scan of its equations.
+    a sequence starts from the initial state. With `lengths` the file reads `lengths` `[B]` besides, int32: outputs past a
+    length are 0, and the state is that at the length. The cells `elman`, `gru`, `gru_reset_before`, `lstm` and
+    `lstm_peephole` become the operators RNN, GRU and LSTM, two directions of one of them, side by side, a single node; every
+    other cell becomes a Scan of its equations.
 
     Raises `SettingError` for what is neither a model nor a layer, `ModelFileError` where the file cannot be written,
     `MissingLibraryError` without the library onnx.
@@ -36,14 +37,15 @@ def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = Fa
     """
     if not isinstance(model, Model | Layer):
         raise SettingError(f"onnx: {model!r} is neither a model nor a layer")
-    if state not in (True, False):
-        raise SettingError(f"onnx: state={state!r} must be True or False")
-    made = proto(model, state=state)
+    for name, given in (("state", state), ("lengths", lengths)):
+        if given not in (True, False):
+            raise SettingError(f"onnx: {name}={given!r} must be True or False")
+    made = proto(model, state=state, lengths=lengths)
     with replacing(path) as file:
         file.write(made.SerializeToString())
 
 
-def proto(model: Model | Layer, *, state: bool = False) -> Any:
+def proto(model: Model | Layer, *, state: bool = False, lengths: bool = False) -> Any:
     """The `ModelProto` that `save` writes, checked by the library onnx."""
     layer = model.rnn if isinstance(model, Model) else model
     writer = Writer(layer.dtype)
@@ -51,12 +53,14 @@ def proto(model: Model | Layer, *, state: bool = False) -> Any:
     x, y = writer.name("x"), writer.name("y")
     own, kind = ([], int(writer.onnx.TensorProto.INT64)) if tokens else (list(map(int, layer.input_shape)), writer.kind)
     inputs = [writer.declared(x, ["B", "T", *own], kind)]
+    reading = _reading(writer, x) if lengths else Reading()
+    inputs += [writer.declared(reading.lengths, ["B"], int(writer.onnx.TensorProto.INT32))] if lengths else []
     places = list(_places(layer._initial(1)))
     steps = _steps(writer, x, layer, tokens)
     taken = {where: writer.name("state." + ".".join(where)) for where, _ in places} if state else {}
     first = _nested({where: taken[where] if state else _initial(writer, x, value) for where, value in places})
-    found = write_layer(writer, layer, steps, first)
-    shape = _read_out(writer, model, found, y)
+    found = write_layer(writer, layer, steps, first, reading)
+    shape = _read_out(writer, model, found, y, reading)
     outputs = [writer.declared(y, shape)]
     for where, value in places if state else ():
         declared = ["B", *value.shape[1:]]
@@ -78,6 +82,16 @@ def _steps(writer: Writer, x: str, layer: Layer, tokens: bool) -> str:
     return writer.add("Transpose", [x], perm=[1, 0, *range(2, 2 + len(layer.input_shape))])
 
 
+def _reading(writer: Writer, x: str) -> Reading:
+    """The lengths, and which steps are inside of them: step t of an example that has more than t."""
+    lengths, one = writer.name("lengths"), writer.integers(1)
+    steps = writer.add("Squeeze", [writer.add("Shape", [x], start=1, end=2)])
+    first, by = (writer.scalar(value) for value in (0, 1))
+    column = writer.add("Unsqueeze", [writer.add("Range", [first, steps, by]), one])
+    wide = writer.add("Cast", [lengths], to=int(writer.onnx.TensorProto.INT64))
+    return Reading(False, lengths, writer.add("Less", [column, wide]))
+
+
 def _initial(writer: Writer, x: str, value: Any) -> str:
     """An initial state `[1, ...]` for as many examples as there are."""
     batch = writer.add("Shape", [x], start=0, end=1)
@@ -85,7 +99,7 @@ def _initial(writer: Writer, x: str, value: Any) -> str:
     return writer.add("Expand", [writer.floats(value), writer.add("Concat", [batch, own], axis=0)])
 
 
-def _read_out(writer: Writer, model: Model | Layer, found: Written, y: str) -> list[Any]:
+def _read_out(writer: Writer, model: Model | Layer, found: Written, y: str, reading: Reading) -> list[Any]:
     """Write what stands on the layers, under the name `y`, batch first; returns the declared shape."""
     if not isinstance(model, Model):
         own = list(map(int, model.output_shape))
@@ -94,15 +108,24 @@ def _read_out(writer: Writer, model: Model | Layer, found: Written, y: str) -> l
         return ["B", "T", *own]
     readout, given = model.readout, found.y
     if model.head.once:
-        first, last = (writer.add("Gather", [given, writer._constant(np.array(at), "at")], axis=0) for at in (0, -1))
+        first, last = (writer.add("Gather", [part, writer.scalar(at)], axis=0) for part, at in _ends(writer, given, reading))
         given = writer.add("Where", [writer.truths(model.rnn._turned()), first, last])
     names = {name: writer.floats(value, name) for name, value in readout.parameters.items()}
     nodes = GateNodes(writer, readout.graph, 1 if model.head.once else 2, given)
     nodes.write({readout._input: given}, names)
     output, own = outputs_of(nodes)[""], list(map(int, model.head.output_shape))
+    output = output if model.head.once else zeroed(writer, output, own, reading)
     turned = [0, 1] if model.head.once else [1, 0, 2]
     writer.nodes.append(writer.onnx.helper.make_node("Transpose", [output], [y], perm=turned))
     return ["B", *own] if model.head.once else ["B", "T", *own]
+
+
+def _ends(writer: Writer, y: str, reading: Reading) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Where the first step of each example is, and where its last."""
+    if not reading.lengths:
+        return (y, 0), (y, -1)
+    wide = writer.add("Cast", [reading.lengths], to=int(writer.onnx.TensorProto.INT64))
+    return (y, 0), (writer.add("ReverseSequence", [y, wide], time_axis=0, batch_axis=1), 0)
 
 
 # --- states as trees --------------------------------------------------------------------------------------------------

@@ -29,12 +29,12 @@ KNOWN = {
 }  # fmt: skip
 """Attributes of the three operators; `output_sequence` is of their first version and says what an empty output name says."""
 
-PARAMETER = {"w": ("w", "wax"), "u": ("u", "waa"), "b": ("b", "ba")}
+PARAMETER = {"w": ("w", "wax"), "u": ("u", "waa"), "b": ("b", "ba"), "d": ("d", "da")}
 """How a parameter is called: the letter before that of a gate, and its name in the cell of Elman, which has one sum."""
 
 
 def name_of(kind: str, letter: str, gate: str) -> str:
-    """What the cell of an operator calls the weights of a gate: `w` those for the input, `u` those for the state."""
+    """What the cell of an operator calls what a gate has: `w` and `b` for the input, `u` and `d` for the state."""
     return PARAMETER[letter][1] if kind == "RNN" else PARAMETER[letter][0] + gate
 
 
@@ -61,7 +61,8 @@ class Recurrent:
         x = x if self.batch_first else x.swapaxes(0, 1)  # [B, T, I]
         first = self._state(initial, len(x)) if state is None else state
         y, last = self.layer(x, first, lengths=None if lengths is None else np.asarray(lengths, np.int64))
-        y = y.reshape(*y.shape[:2], len(DIRECTIONS[self.direction]), -1)  # [B, T, D, H]
+        count = len(DIRECTIONS[self.direction])
+        y = y.reshape(*y.shape[:2], count, y.shape[2] // count)  # [B, T, D, H]
         y = y if self.batch_first else y.transpose(1, 2, 0, 3)
         return tuple(array.astype(x.dtype, order="C", copy=False) for array in (y, *self._last(last))), last
 

@@ -37,18 +37,19 @@ def _carries(node: Node) -> bool:
 
 @dataclass(frozen=True)
 class Scanned:
-    """The layer of a Scan, which has its states in front and time as the first axis."""
+    """The layer of a Scan, which has its states in front and time as the first axis; with lengths, what is inside them."""
 
     layer: Layer
     part: str
+    has_lengths: bool
 
     def __call__(self, inputs: Sequence[Any], state: Any = None) -> tuple[tuple[Array, ...], State]:
         """Run over what the node reads; returns what it gives, and the state of the layer, which comes before its own."""
-        *initial, x = inputs
+        *initial, x, inside = inputs if self.has_lengths else (*inputs, None)
         first = state
         if state is None and not any(value is ABSENT for value in initial):
             first = {self.part: tuple(initial)} if self.part else tuple(initial)
-        y, last = self.layer(x.swapaxes(0, 1), first)
+        y, last = self.layer(x.swapaxes(0, 1), first, lengths=None if inside is None else inside.sum(0))
         return (*(last[self.part] if self.part else last).values(), y.swapaxes(0, 1)), last
 
 
@@ -66,4 +67,5 @@ def scanned(net: Net, node: Node) -> Scanned:
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise ModelFileError(f"{net.name}: {node}: its equations cannot be read: {one_line(str(error))}") from error
     backwards = bool((node.attributes.get("scan_input_directions") or (0,))[0])
-    return Scanned(Backwards(rnn), "layer") if backwards else Scanned(rnn, "")
+    has_lengths = int(node.attributes["num_scan_inputs"]) > 1
+    return Scanned(Backwards(rnn), "layer", has_lengths) if backwards else Scanned(rnn, "", has_lengths)

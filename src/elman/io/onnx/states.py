@@ -13,7 +13,7 @@ SHAPING = {"Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split"
 def places(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where a node has its initial states among its inputs, and its last ones among its outputs; none where it has none."""
     if node.op == LAYER:
-        states = tuple(range(len(node.inputs) - 1))
+        states = tuple(range(len(node.inputs) - int(node.attributes["num_scan_inputs"])))
         return states, states
     return ((5, 6), (1, 2)) if node.op in GATES else ((), ())
 

@@ -55,6 +55,10 @@ class Writer:
         """A vector of integers, such as axes or a shape."""
         return self._constant(np.array(values, np.int64), "integers")
 
+    def scalar(self, value: int) -> str:
+        """An integer that is no vector, such as a place."""
+        return self._constant(np.array(value, np.int64), "scalar")
+
     def truths(self, value: Any) -> str:
         """Truth values."""
         return self._constant(np.asarray(value, np.bool_), "truths")
