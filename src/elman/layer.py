@@ -75,6 +75,8 @@ class Layer(ABC):
         one at the length. `reset` `[T]` or `[B, T]`: the state is initial again before that step. Returns `y` `[T, H]` or
         `[B, T, H]` and the last state. Raises `ShapeError`, `TokenError` or `DataError` for inputs that do not fit.
         """
+        if lengths is None and reset is None and (found := self._repeated(x, state, one=False)):
+            return found
         flow, states, batch = self._inward(x, state, lengths, reset)
         passed = self._pass(flow, states)
         return outward(passed.y, batch), self._state_out(passed.states, batch)
@@ -84,6 +86,8 @@ class Layer(ABC):
 
         Raises `SettingError` where a direction reads from the end of a sequence.
         """
+        if found := self._repeated(x, state, one=True):
+            return found
         self._check_forward("step")
         x, batched = checked_step(self.name, x, self.input_shape)
         y, state = self(x[:, None] if batched else x[None], state)
@@ -247,6 +251,10 @@ class Layer(ABC):
 
     @abstractmethod
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed: ...
+
+    def _repeated(self, x: Any, state: Any, *, one: bool) -> tuple[Array, State] | None:
+        """A call, or `one` step, on the short way of those that have come before; None: it goes the long way."""
+        return None
 
     # --- running in a stream ------------------------------------------------------------------------------------------
 

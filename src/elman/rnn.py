@@ -18,6 +18,7 @@ from elman.passes import Plan
 from elman.passes.carry import CUT, MASK, RESET, brings_states, initial_name
 from elman.program import Asked, Program, program, random_parameters
 from elman.recompute import Held, Recomputed, backward
+from elman.repeats import Key, LayerRepeat, Repeats
 from elman.replay import from_graph
 from elman.shapes import Shape
 from elman.states import State, checked_state
@@ -231,6 +232,7 @@ class RNN(Layer):
         for value in checked.values():
             value.flags.writeable = False
         self._held = Held({**self._held.parameters, **checked})
+        self._repeats = Repeats(self._repeat)  # after the parameters, so that none is made of the former
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
@@ -265,6 +267,25 @@ class RNN(Layer):
 
         x_of, y_of = lane.inputs[self._input], lane.outputs[self._output_name]
         return LayerLane(x_of, y_of, [lane], lambda turn: lane.states[turn], is_current, limit)
+
+    def _repeated(self, x: Any, state: Any, *, one: bool) -> tuple[Array, State] | None:
+        if type(x) is not np.ndarray or x.dtype != self.dtype or not x.size:
+            return None
+        return self._repeats.call(x, state, (one, x.shape), circumstances())
+
+    def _repeat(self, key: Key) -> LayerRepeat | None:
+        """Buffers for calls of a shape; None where there is no short way for it."""
+        one, shape = key
+        axes, held, compiled = shape[:-1], self._held, self._program(PLAIN[False])
+        if shape[-1:] != self.input_shape or len(axes) > 2 - one or (not one and not axes):
+            return None
+        batch = axes[0] if len(axes) == 2 - one else None
+        examples, steps = 1 if batch is None else batch, 1 if one else axes[-1]
+        repeat = compiled.repeat(held.prepare(compiled), steps, examples)
+        if repeat is None:
+            return None
+        x, y = repeat.inputs[self._input], repeat.outputs[self._output_name]
+        return LayerRepeat(repeat, x.reshape(shape), y.reshape(*axes, *self.output_shape), self.initial_state(batch))
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
