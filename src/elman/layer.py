@@ -23,9 +23,11 @@ from elman.gradient_checks import checked_gradient, checked_truncation
 from elman.lanes import LayerLane
 from elman.overlapping import overlapped
 from elman.passes import Plan
+from elman.repeats import Key
 from elman.shapes import Shape
 from elman.states import State
 from elman.streams import Stream, Streams
+from elman.targets import circumstances
 from elman.trees import Tree, batched, filled, plain
 
 
@@ -65,6 +67,8 @@ class Layer(ABC):
     dtype: np.dtype[Any]
     input_shape: Shape
     output_shape: Shape
+    _may_repeat = False
+    """Whether calls of some shapes may have a short way."""
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -252,8 +256,22 @@ class Layer(ABC):
     @abstractmethod
     def _pass(self, flow: Flow, states: Tree | None, keep: tuple[str, ...] = ()) -> Passed: ...
 
+    # --- calls that come again ----------------------------------------------------------------------------------------
+
     def _repeated(self, x: Any, state: Any, *, one: bool) -> tuple[Array, State] | None:
         """A call, or `one` step, on the short way of those that have come before; None: it goes the long way."""
+        if not self._may_repeat or type(x) is not np.ndarray or x.dtype != self.dtype or not x.size:
+            return None
+        shape = x.shape
+        key = circumstances(), one, shape[:-1]
+        return self._again(x, state, key) if shape[-1:] == self.input_shape and self._ready(key) else None
+
+    def _ready(self, key: Key) -> bool:
+        """Whether calls of a shape have a short way, and came before."""
+        return False
+
+    def _again(self, x: Array, state: Any, key: Key) -> tuple[Array, State] | None:
+        """A call of a shape that is ready; None where input or state are a matter for the long way."""
         return None
 
     # --- running in a stream ------------------------------------------------------------------------------------------
@@ -281,6 +299,8 @@ class Layer(ABC):
 
     def _advance(self, x: Array, state: State, lengths: Any = None) -> tuple[Array, State]:
         """Go on from a state of its own making, which may be infinite: a lane does not look, either."""
+        if lengths is None and (found := self._repeated(x, state, one=False)):
+            return found
         flow, _, batch = self._inward(x, None, lengths, None)
         passed = self._pass(flow, batched(plain(state)) if state.batch is None else plain(state))
         return outward(passed.y, batch), self._state_out(passed.states, batch)

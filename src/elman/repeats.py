@@ -5,18 +5,21 @@ a state of another layer, a number that is not finite go the long way, past ever
 """
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 
 from elman.gates import Array
+from elman.rooms import SMALL, rooms
 from elman.states import State
 
 KEPT = 8
 """Shapes that a layer keeps buffers for."""
 
-Key = tuple[bool, tuple[int, ...]]
-"""Whether a call is a step, and the shape of its input."""
+Key = tuple[object, bool, tuple[int, ...]]
+"""What decides which program runs (`circumstances`), whether it is one step, and the axes of the input before the last: of a
+step none, or `B`; of a sequence `T`, or `B` and `T`."""
 
 
 class Repeat(Protocol):
@@ -28,10 +31,7 @@ class Repeat(Protocol):
     last: dict[str, Array]
 
     def run(self) -> bool:
-        """Read the inputs and the first states, write the outputs and the last states.
-
-        Not if some number is not finite, or another way is faster for now.
-        """
+        """Read the inputs and the first states, write the outputs and the last states; not if some number is not finite."""
         ...
 
 
@@ -52,7 +52,8 @@ class LayerRepeat:
         if not self._repeat.run():
             return None
         fields = {name: value.copy() for name, value in self._last}
-        return self._y.copy(), State._of(fields, self._cell, self._batch, self._equations)
+        y = self._y.copy() if self._y.nbytes < SMALL else _in_room(self._y)
+        return y, State._of(fields, self._cell, self._batch, self._equations)
 
     def _begins(self, state: Any) -> bool:
         """Whether the state, which is in the buffers then, is one that the layer makes."""
@@ -73,37 +74,54 @@ class LayerRepeat:
         return True
 
 
+def _in_room(array: Array) -> Array:
+    """A copy in memory that is used again."""
+    copied = rooms.take(array.shape, array.dtype)
+    copied[...] = array
+    return copied
+
+
 class Repeats:
     """The repeats of a layer that no call has at the moment, by shape; threads may call at the same time.
 
-    One is made when a shape comes for the second time with the same parameters: while these are learnt none ever is.
+    One is made when a shape comes for the second time. They hold parameters, and last as long as these.
     """
 
     def __init__(self, make: Callable[[Key], LayerRepeat | None]) -> None:
-        self._make = make
-        self._free: dict[Key, tuple[object, list[LayerRepeat] | None]] = {}
+        self._make, self._lock = make, Lock()
+        self._free: dict[Key, list[LayerRepeat] | None] = {}  # None: there is no short way
 
-    def call(self, x: Array, state: Any, key: Key, now: object) -> tuple[Array, State] | None:
-        """The output and the state of a call; None where it goes the long way. `now` stands for what all depends on."""
-        since, free = self._free.get(key, (None, None))
-        if since != now:
-            self._forget(key, now)
-            return None
-        if free is None:  # there is no short way
-            return None
-        try:
-            repeat: LayerRepeat | None = free.pop()  # atomic, so that no two calls get the same
-        except IndexError:
+    def ready(self, key: Key) -> bool:
+        """Whether there is a short way for a shape, which came before."""
+        free = self._free.get(key)
+        if free is None:
+            if key not in self._free:
+                self._keep(key, [])
+            return False
+        if not free:
             repeat = self._make(key)
-        if repeat is None:
-            self._free[key] = now, None
+            if repeat is None:
+                self._keep(key, None)
+                return False
+            free.append(repeat)
+        return True
+
+    def call(self, x: Array, state: Any, key: Key) -> tuple[Array, State] | None:
+        """The output and the state of a call of a shape that is ready; None where it goes the long way."""
+        free = self._free.get(key)
+        try:
+            repeat = free.pop() if free else None  # atomic, so that no two calls get the same
+        except IndexError:
+            repeat = None
+        if free is None or repeat is None:  # another thread has it
             return None
         found = repeat.call(x, state)
         free.append(repeat)
         return found
 
-    def _forget(self, key: Key, now: object) -> None:
-        """Begin anew for a shape, and forget the one that came first if there are too many."""
-        while len(self._free) >= KEPT and key not in self._free:
-            self._free.pop(next(iter(self._free)), None)
-        self._free[key] = now, []
+    def _keep(self, key: Key, free: list[LayerRepeat] | None) -> None:
+        """Forget the shape that came first if there are too many."""
+        with self._lock:
+            while len(self._free) >= KEPT and key not in self._free:
+                del self._free[next(iter(self._free))]
+            self._free[key] = free

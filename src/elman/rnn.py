@@ -52,6 +52,8 @@ class RNN(Layer):
     ((7, 5), State(lstm, h (5), c (5)))
     """
 
+    _may_repeat = True
+
     def __init__(
         self,
         cell: Cell,
@@ -268,24 +270,27 @@ class RNN(Layer):
         x_of, y_of = lane.inputs[self._input], lane.outputs[self._output_name]
         return LayerLane(x_of, y_of, [lane], lambda turn: lane.states[turn], is_current, limit)
 
-    def _repeated(self, x: Any, state: Any, *, one: bool) -> tuple[Array, State] | None:
-        if type(x) is not np.ndarray or x.dtype != self.dtype or not x.size:
-            return None
-        return self._repeats.call(x, state, (one, x.shape), circumstances())
+    # --- calls that come again ----------------------------------------------------------------------------------------
+
+    def _ready(self, key: Key) -> bool:
+        return self._repeats.ready(key)
+
+    def _again(self, x: Array, state: Any, key: Key) -> tuple[Array, State] | None:
+        return self._repeats.call(x, state, key)
 
     def _repeat(self, key: Key) -> LayerRepeat | None:
         """Buffers for calls of a shape; None where there is no short way for it."""
-        one, shape = key
-        axes, held, compiled = shape[:-1], self._held, self._program(PLAIN[False])
-        if shape[-1:] != self.input_shape or len(axes) > 2 - one or (not one and not axes):
+        _, one, axes = key
+        if len(axes) > 2 - one or len(axes) < 1 - one:
             return None
         batch = axes[0] if len(axes) == 2 - one else None
-        examples, steps = 1 if batch is None else batch, 1 if one else axes[-1]
-        repeat = compiled.repeat(held.prepare(compiled), steps, examples)
+        held, compiled = self._held, self._program(PLAIN[False])
+        repeat = compiled.repeat(held.prepare(compiled), 1 if one else axes[-1], 1 if batch is None else batch)
         if repeat is None:
             return None
-        x, y = repeat.inputs[self._input], repeat.outputs[self._output_name]
-        return LayerRepeat(repeat, x.reshape(shape), y.reshape(*axes, *self.output_shape), self.initial_state(batch))
+        x = repeat.inputs[self._input].reshape(*axes, *self.input_shape)
+        y = repeat.outputs[self._output_name].reshape(*axes, *self.output_shape)
+        return LayerRepeat(repeat, x, y, self.initial_state(batch))
 
     # --- programs -----------------------------------------------------------------------------------------------------
 

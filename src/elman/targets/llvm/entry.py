@@ -12,7 +12,7 @@ So the check is machine code as well: NumPy needs 0.2 us for it and an array for
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, PYFUNCTYPE, c_int, c_void_p
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -40,7 +40,7 @@ EXPONENT = {32: 0x7F800000, 64: 0x7FF0000000000000}
 """Bits that are all set in NaN and infinity, and in no other number."""
 
 Enter = Callable[[int], int]
-"""`enter(block)`: 1 when the kernel has run; 0, and nothing was run, where a number is not finite."""
+"""`enter(block)`: 1 when the kernel has run; 0 where a number is not finite, and nothing was run. `check(block)` looks."""
 
 
 def block_of(code: engine.Code, job: Job, values: Array) -> Array:
@@ -52,19 +52,34 @@ def block_of(code: engine.Code, job: Job, values: Array) -> Array:
 
 def enter_of(machine: Machine, dtype: np.dtype[Any], work: int) -> Enter:
     """The function `enter` for numbers of a type; `work`, multiplications, says whether it keeps Python's lock."""
-    kept, released, _ = _compiled(machine)[dtype.itemsize * 8]
-    return kept if work <= SHORT else released
+    functions = _compiled(machine)[dtype.itemsize * 8]
+    return functions.kept if work <= SHORT else functions.released
+
+
+def check_of(machine: Machine, dtype: np.dtype[Any]) -> Enter:
+    """The function `check` for numbers of a type."""
+    return _compiled(machine)[dtype.itemsize * 8].check
+
+
+class _Functions(NamedTuple):
+    """For numbers of one type: `enter`, with Python's lock kept and released, `check`, and what keeps them in memory."""
+
+    kept: Enter
+    released: Enter
+    check: Enter
+    engine: Any
 
 
 @cache
-def _compiled(machine: Machine) -> dict[int, tuple[Enter, Enter, Any]]:
+def _compiled(machine: Machine) -> dict[int, _Functions]:
     written = text()
     key = key_of("entry", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine)
     code = engine.loaded(key, lambda: written, machine)
-    found: dict[int, tuple[Enter, Enter, Any]] = {}
+    keeping, releasing = PYFUNCTYPE(c_int, c_void_p), CFUNCTYPE(c_int, c_void_p)
+    found = {}
     for bits in EXPONENT:
-        at = code.get_function_address(f"enter{bits}")
-        found[bits] = PYFUNCTYPE(c_int, c_void_p)(at), CFUNCTYPE(c_int, c_void_p)(at), code
+        enter, check = (code.get_function_address(f"{name}{bits}") for name in ("enter", "check"))
+        found[bits] = _Functions(keeping(enter), releasing(enter), keeping(check), code)
     return found
 
 
@@ -72,27 +87,34 @@ def _compiled(machine: Machine) -> dict[int, tuple[Enter, Enter, Any]]:
 
 
 def text() -> str:
-    """The IR of `enter`, for both types."""
+    """The IR of `enter` and `check`, for both types."""
     module = ir.Module("entry")
     module.triple = llvm.get_process_triple()
     for bits in EXPONENT:
-        function = ir.Function(module, ir.FunctionType(ir.IntType(32), [POINTER]), f"enter{bits}")
-        _enter(ir.IRBuilder(function.append_basic_block("begin")), function.args[0], bits)
+        for write in (_check, _enter):
+            kind = ir.FunctionType(ir.IntType(32), [POINTER])
+            function = ir.Function(module, kind, f"{write.__name__[1:]}{bits}")
+            write(ir.IRBuilder(function.append_basic_block("begin")), function.args[0], bits)
     return str(module)
 
 
+def _word(b: ir.IRBuilder, block: Value, name: str) -> Value:
+    kind = INDEX if name in ("run", "first", "last", "part", "bytes") else POINTER
+    return b.load(b.gep(block, [INDEX(WORDS.index(name))], source_etype=INDEX), typ=kind)
+
+
+def _check(b: ir.IRBuilder, block: Value, bits: int) -> None:
+    wrong = _wrong(b, _word(b, block, "values"), _word(b, block, "bytes"), bits)
+    b.ret(b.zext(b.icmp_unsigned("==", wrong, wrong.type(0)), ir.IntType(32)))
+
+
 def _enter(b: ir.IRBuilder, block: Value, bits: int) -> None:
-    kinds = [INDEX, POINTER, POINTER, INDEX, INDEX, INDEX, POINTER, INDEX]
-    words = [b.load(b.gep(block, [INDEX(k)], source_etype=INDEX), typ=kind) for k, kind in enumerate(kinds)]
-    run, *arguments, values, size = words
-    wrong = _wrong(b, values, size, bits)
-    work, end = b.append_basic_block("work"), b.append_basic_block("end")
-    b.cbranch(b.icmp_unsigned("==", wrong, wrong.type(0)), work, end)
-    b.position_at_end(work)
-    b.call(b.inttoptr(run, ir.FunctionType(ir.VoidType(), kinds[1:6]).as_pointer()), arguments)
-    b.ret(ir.IntType(32)(1))
-    b.position_at_end(end)
-    b.ret(ir.IntType(32)(0))
+    checked = b.call(b.module.globals[f"check{bits}"], [block])
+    with b.if_then(b.trunc(checked, ir.IntType(1))):
+        arguments = [_word(b, block, name) for name in WORDS[1:6]]
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        b.call(b.inttoptr(_word(b, block, "run"), kind.as_pointer()), arguments)
+    b.ret(checked)
 
 
 def _wrong(b: ir.IRBuilder, values: Value, size: Value, bits: int) -> Value:

@@ -11,10 +11,10 @@ import numpy as np
 
 from elman.rooms import aligned
 from elman.targets.llvm import stretches
-from elman.targets.llvm.entry import block_of, enter_of
+from elman.targets.llvm.entry import block_of, check_of, enter_of
 from elman.targets.llvm.memory import address, side_by_side
 from elman.targets.llvm.order import dense
-from elman.targets.llvm.sharing import ENOUGH
+from elman.targets.llvm.sharing import ENOUGH, compute
 from elman.targets.threads import shared
 
 if TYPE_CHECKING:
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 
 LARGEST = 1 << 20
-"""Bytes, of buffers and workspace, that are kept for a repeat at the most."""
+"""Bytes, of what passes and of workspace, that are kept for a repeat at the most."""
 
 
 def is_small(program: "LlvmProgram", steps: int, batch: int) -> bool:
-    """Whether calls of so many steps and examples of vectors can be repeats: one thread runs them, in little memory."""
+    """Whether calls of so many steps and examples of vectors can be repeats."""
     if program.graph.leaves("token") or program.has_totals or not 0 < steps <= stretches.steps_of(program, batch):
         return False
     each = sum(prod(shape) for shape in (*(shape for shape, _ in program.brought.values()), *program.given.values()))
-    room, work = program.room(batch, steps), program.multiplications * steps * batch
-    return work < 2 * ENOUGH and program.workspace_of(room, batch) + steps * batch * each * program.dtype.itemsize <= LARGEST
+    passing = steps * batch * each * program.dtype.itemsize
+    kept: int = passing + program.workspace_of(program.room(batch, steps), batch)
+    return kept <= LARGEST
 
 
 class Repeat:
@@ -58,13 +59,17 @@ class Repeat:
         table = np.frombuffer(program.table_of(call, prepared), np.int64)
         memory, code = aligned((program.workspace_of(room, batch),), np.dtype(np.uint8)), program.code_for(batch)
         block = block_of(code, (int(table.ctypes.data), address(memory), 0, batch, 0), brought)
-        self._held = prepared, rows, brought, table, memory, code, block
-        self._block = address(block)
-        self._enter = enter_of(program.machine, program.dtype, program.multiplications * steps * batch)
+        self._held, self._call = (brought, table, memory, code, block), (program, prepared, call, rows)
+        self._work, self._block = program.multiplications * steps * batch, address(block)
+        self._enter = enter_of(program.machine, program.dtype, self._work)
+        self._check = check_of(program.machine, program.dtype)
 
     def run(self) -> bool:
-        """Read the inputs and the first states, write the outputs and the last states.
-
-        Not if some number is not finite, nor where threads are asked for, who would share the call.
-        """
-        return (not shared.is_asked or shared.count == 1) and self._enter(self._block) == 1
+        """Read the inputs and the first states, write the outputs and the last states; not if some number is not finite."""
+        if self._work < 2 * ENOUGH and not shared.is_asked:
+            return self._enter(self._block) == 1
+        if not self._check(self._block):
+            return False
+        program, prepared, call, rows = self._call
+        compute(program, prepared, call.copy(), rows)  # threads may be worth it
+        return True
