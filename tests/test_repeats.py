@@ -19,6 +19,7 @@ from elman.repeats import KEPT
 from elman.targets.llvm.entry import block_of, check_of
 from elman.targets.llvm.machine import current, machines
 from elman.targets.llvm.memory import side_by_side
+from elman.targets.llvm.repeat import Repeat
 
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
@@ -248,6 +249,7 @@ STATES: dict[str, Callable[[State], Any]] = {
     "of another precision": lambda state: made(dtype="float64")(np.ones((4, I)))[1],
     "of another cell": lambda state: made(cells.gru)(np.ones((4, I)))[1],
     "of another cell of that name": lambda state: State(dict(state), cell="lstm", batch=None, equations="0"),
+    "of those equations by another name": lambda state: State(dict(state), cell="other", equations=state.equations),
     "of a batch": lambda state: State.stack([state]),
     "of integers": lambda state: State({n: np.ones(H, int) for n in state}, cell="lstm", equations=state.equations),
     "with a part": lambda state: State({**state, "h": State({})}, cell="lstm", equations=state.equations),
@@ -420,6 +422,25 @@ def test_threads_that_ask_one_layer():
         sys.setswitchinterval(interval)
     for k, x in inputs.items():
         assert_same(found[k], twin(x))
+
+
+def test_a_call_that_comes_while_another_runs(monkeypatch):
+    """Between what one copies in and its run: buffers are its own."""
+    layer, twin = twins("lstm")
+    x, other = random(layer), random(layer, seed=2)
+    for _ in range(3):
+        layer.step(x)
+    run, found = Repeat.run, []
+
+    def meanwhile(repeat: Repeat) -> bool:
+        monkeypatch.setattr(Repeat, "run", run)
+        found.append(layer.step(other))
+        return run(repeat)
+
+    monkeypatch.setattr(Repeat, "run", meanwhile)
+    assert_same(layer.step(x), twin.step(x))
+    assert_same(found[0], twin.step(other))
+    assert is_short(layer, layer.step, x)
 
 
 def test_parameters_that_another_thread_changes():

@@ -64,7 +64,7 @@ class LayerRepeat:
         if type(state) is not State or state.equations != self._equations or state.cell != self._cell:
             return False
         fields = state._fields
-        if state.batch != self._batch or len(fields) != len(self._first):
+        if len(fields) != len(self._first):
             return False
         for name, buffer, shape, _ in self._first:
             value = fields.get(name)

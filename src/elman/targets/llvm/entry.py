@@ -1,7 +1,7 @@
 """The way from Python into a kernel that is called again and again: one argument, the address of a block in memory.
 
-ctypes takes 0.05 us for each argument that it converts, and as long to let go of Python's lock and to get it back. A block
-holds what a call needs, and the numbers that a caller brought, of which none may be NaN or infinite:
+ctypes takes 0.1 us for each argument that it converts, and half as long to let go of Python's lock and to get it back. A block
+holds what a call needs, and tells which numbers a caller brought, of which none may be NaN or infinite:
 
     run, table, workspace, first, last, part     the kernel and its arguments
     values, bytes                                where those numbers stand, whole lines of the cache
@@ -33,8 +33,7 @@ WORDS = ("run", "table", "workspace", "first", "last", "part", "values", "bytes"
 """What a block holds."""
 
 SHORT = 1 << 17
-"""Multiplications, some five microseconds, up to which Python's lock is kept: another thread that gets it meanwhile may keep
-it for five milliseconds, a thousand times as long."""
+"""Multiplications, some five microseconds, up to which Python's lock is kept: no thread wakes in less to make use of it."""
 
 EXPONENT = {32: 0x7F800000, 64: 0x7FF0000000000000}
 """Bits that are all set in NaN and infinity, and in no other number."""

@@ -137,7 +137,7 @@ class LlvmProgram:
                 held.append(self._panels(which, shared))
             else:
                 held.append(self._columns(shared[which]) if name == "turned" else self._whole(shared[which.which]))
-        return Packed(shared, static=_words(array.ctypes.data for array in held), held=held)
+        return Packed(shared, static=_words(address(array) for array in held), held=held)
 
     def _whole(self, value: Array) -> Array:
         """A value that is read as it is, with a vector's width to spare behind it."""
