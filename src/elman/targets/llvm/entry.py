@@ -1,7 +1,7 @@
 """The way from Python into a kernel that is called again and again: one argument, the address of a block in memory.
 
-ctypes takes 0.1 us for each argument that it converts, and half as long to let go of Python's lock and to get it back. A block
-holds what a call needs, and tells which numbers a caller brought, of which none may be NaN or infinite:
+ctypes takes 0.1 us for each argument that it converts, and half as long to let go of Python's lock and to get it back. A
+block holds what a call needs, and tells which numbers a caller brought, of which none may be NaN or infinite:
 
     run, table, workspace, first, last, part     the kernel and its arguments
     values, bytes                                where those numbers stand, whole lines of the cache

@@ -66,7 +66,7 @@ class Repeat:
 
     def run(self) -> bool:
         """Read the inputs and the first states, write the outputs and the last states; not if some number is not finite."""
-        if self._work < 2 * ENOUGH and not shared.is_asked:
+        if shared.count == 1 if shared.is_asked else self._work < 2 * ENOUGH:
             return self._enter(self._block) == 1
         if not self._check(self._block):
             return False
