@@ -20,8 +20,11 @@ class StepLane(Protocol):
     outputs: dict[str, Array]
     states: tuple[dict[str, Array], dict[str, Array]]
 
-    def step(self, turn: int) -> None:
-        """Read the inputs and the states of a turn (0 or 1), write the outputs and the states of the other."""
+    def step(self, turn: int) -> bool:
+        """Read the inputs and the states of a turn (0 or 1), write the outputs and the states of the other.
+
+        Returns False where an input that a caller wrote is not finite.
+        """
         ...
 
 
@@ -52,30 +55,26 @@ class LayerLane:
         self.turn = 0
         self.limit = limit  # of a token; 0 where features are read
         self._steps = tuple(lane.step for lane in steps)
-        self._bytes = bytearray(x.size)
-        self._finite = np.frombuffer(self._bytes, np.bool_).reshape(x.shape)
+        self._shape, self._dtype = x.shape, x.dtype
 
     def takes(self, x: Any) -> bool:
-        """Write the input of a step, a token or an array like the buffer; not if it is no such, or not finite."""
+        """Write the input of a step, a token or an array like the buffer; not if it is no such."""
         if self.limit:
             if type(x) is not int or not 0 <= x < self.limit:
                 return False
-        elif type(x) is not np.ndarray or x.shape != self.x.shape or x.dtype != self.x.dtype:
+        elif type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
             return False
-        else:
-            np.isfinite(x, self._finite)
-            if 0 in self._bytes:
-                return False
         if not self.is_current():
             return False
         self.x[...] = x
         return True
 
-    def step(self) -> None:
-        """One step of all."""
-        turn = self.turn
+    def step(self) -> bool:
+        """One step of all; not if the input is not finite."""
+        turn, done = self.turn, True
         for step in self._steps:
-            step(turn)
+            done = done and step(turn)
+        return done
 
     def states(self) -> Tree:
         """The states after the last step that counts."""

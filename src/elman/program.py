@@ -13,6 +13,7 @@ from elman.graph import Graph
 from elman.lanes import StepLane
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
+from elman.repeats import Repeat
 from elman.shapes import written
 from elman.targets import Executable, Outcome, Prepared, Target, target
 
@@ -116,6 +117,12 @@ class Program:
         make = getattr(self._forward, "lane", None)
         lane: StepLane | None = None if make is None else make(prepared, states, inputs or {}, count)
         return lane
+
+    def repeat(self, prepared: Prepared, steps: int, batch: int) -> Repeat | None:
+        """A call of so many steps and examples that is made again and again, where the target has a short way for it."""
+        make = getattr(self._forward, "repeat", None)
+        found: Repeat | None = None if make is None else make(prepared, steps, batch)
+        return found
 
     def backward(
         self,

@@ -18,6 +18,7 @@ from elman.passes import Plan
 from elman.passes.carry import CUT, MASK, RESET, brings_states, initial_name
 from elman.program import Asked, Program, program, random_parameters
 from elman.recompute import Held, Recomputed, backward
+from elman.repeats import Key, LayerRepeat, Repeats
 from elman.replay import from_graph
 from elman.shapes import Shape
 from elman.states import State, checked_state
@@ -50,6 +51,8 @@ class RNN(Layer):
     >>> y.shape, state
     ((7, 5), State(lstm, h (5), c (5)))
     """
+
+    _may_repeat = True
 
     def __init__(
         self,
@@ -231,6 +234,7 @@ class RNN(Layer):
         for value in checked.values():
             value.flags.writeable = False
         self._held = Held({**self._held.parameters, **checked})
+        self._repeats = Repeats(self._repeat)  # after the parameters, so that none is made of the former
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
@@ -267,6 +271,28 @@ class RNN(Layer):
 
         x_of, y_of = lane.inputs[self._input], lane.outputs[self._output_name]
         return LayerLane(x_of, y_of, [lane], lambda turn: lane.states[turn], is_current, limit)
+
+    # --- calls that come again ----------------------------------------------------------------------------------------
+
+    def _ready(self, key: Key) -> bool:
+        return self._repeats.ready(key)
+
+    def _again(self, x: Array, state: Any, key: Key) -> tuple[Array, State] | None:
+        return self._repeats.call(x, state, key)
+
+    def _repeat(self, key: Key) -> LayerRepeat | None:
+        """Buffers for calls of a shape; None where there is no short way for it."""
+        _, one, axes = key
+        if len(axes) > 2 - one or len(axes) < 1 - one:
+            return None
+        batch = axes[0] if len(axes) == 2 - one else None
+        held, compiled = self._held, self._program(PLAIN[False])
+        repeat = compiled.repeat(held.prepare(compiled), 1 if one else axes[-1], 1 if batch is None else batch)
+        if repeat is None:
+            return None
+        x = repeat.inputs[self._input].reshape(*axes, *self.input_shape)
+        y = repeat.outputs[self._output_name].reshape(*axes, *self.output_shape)
+        return LayerRepeat(repeat, x, y, self.initial_state(batch))
 
     # --- programs -----------------------------------------------------------------------------------------------------
 

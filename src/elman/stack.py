@@ -17,6 +17,7 @@ from elman.gates import Array
 from elman.lanes import LayerLane, chained
 from elman.layer import Layer
 from elman.passes import Plan
+from elman.repeats import Key
 from elman.states import State
 from elman.trees import Tree
 
@@ -140,6 +141,7 @@ class Stack(_Parts):
             raise SettingError("Stack: no layer is given; one or more are wanted")
         self._take("Stack", {str(position): layer for position, layer in enumerate(layers)})
         self.dropout, self.residual = checked_share("dropout", dropout), residual
+        self._may_repeat = not residual and all(layer._may_repeat for layer in layers)
         for position, (below, above) in enumerate(pairwise(layers)):
             _check_meet(position, below, above, residual)
         self.input_shape, self.output_shape = layers[0].input_shape, layers[-1].output_shape
@@ -167,6 +169,21 @@ class Stack(_Parts):
                 return None
             lanes[name], x, tokens = lane, lane.y, False
         return chained(lanes)
+
+    def _ready(self, key: Key) -> bool:
+        ready = [part._ready(key) for part in self.parts.values()]  # each is asked, so that all become ready together
+        return all(ready)
+
+    def _again(self, x: Array, state: Any, key: Key) -> tuple[Array, State] | None:
+        if state is not None and not (type(state) is State and state.cell == self.name and list(state) == list(self.parts)):
+            return None
+        last: dict[str, State] = {}
+        for name, part in self.parts.items():
+            found = part._again(x, None if state is None else state[name], key)
+            if found is None:
+                return None
+            x, last[name] = found
+        return x, State._of(last, self.name, next(reversed(last.values())).batch)
 
     @property
     def _drops(self) -> bool:

@@ -57,14 +57,17 @@ class State(Mapping[str, Any]):
         """A state of arrays that nobody else holds, and of states: nothing is copied or checked."""
         made = object.__new__(cls)
         for value in fields.values():
-            if not isinstance(value, State):
-                value.flags.writeable = False
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
         made._hold(dict(fields), cell, batch, equations)
         return made
 
     def _hold(self, fields: dict[str, Any], cell: str, batch: int | None, equations: str) -> None:
-        for slot, content in (("_fields", fields), ("cell", cell), ("batch", batch), ("equations", equations)):
-            object.__setattr__(self, slot, content)
+        keep = object.__setattr__
+        keep(self, "_fields", fields)
+        keep(self, "cell", cell)
+        keep(self, "batch", batch)
+        keep(self, "equations", equations)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):

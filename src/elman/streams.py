@@ -68,8 +68,7 @@ class Stream:
         with self._lock:
             self._open()
             lane = self._lane
-            if lane is not None and lane.takes(x):
-                lane.step()
+            if lane is not None and lane.takes(x) and lane.step():
                 y: Array = lane.y.copy()
                 # Nothing is called between these two, so that an interrupt comes before both or behind.
                 lane.turn ^= 1

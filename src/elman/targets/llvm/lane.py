@@ -8,8 +8,9 @@ import numpy as np
 
 from elman.gates import Array
 from elman.rooms import LINE, aligned
-from elman.targets.llvm.crew import crew
-from elman.targets.llvm.memory import address
+from elman.targets.llvm.crew import Job, crew
+from elman.targets.llvm.entry import block_of, enter_of
+from elman.targets.llvm.memory import address, side_by_side
 from elman.targets.llvm.order import Rows
 from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.table import FIELDS
@@ -64,16 +65,26 @@ class Lane(Buffers):
     def __init__(
         self, program: "LlvmProgram", prepared: "Packed", states: Mapping[str, Array], inputs: Mapping[str, Array]
     ) -> None:
-        super().__init__(program, prepared, states, inputs)
+        own = {name: each for name, each in program.brought.items() if name not in inputs}
+        numbers = {name: shape for name, (shape, kind) in own.items() if kind == program.dtype}
+        self._brought, numbered = side_by_side(numbers, program.dtype)
+        super().__init__(program, prepared, states, {**inputs, **numbered})
         memory = aligned((program.workspace_of(1, 1),), np.dtype(np.uint8))
         memory[:] = 0
         tables = [np.frombuffer(program.table_of(call, prepared), np.int64) for call in self.calls]
-        self._held, self._run = (memory, tables), program.code_for(1).call
-        self._turns = [(int(table.ctypes.data), address(memory), 0, 1, 0) for table in tables]
+        self._jobs: list[Job] = [(int(table.ctypes.data), address(memory), 0, 1, 0) for table in tables]
+        code = program.code_for(1)
+        blocks = [block_of(code, job, self._brought) for job in self._jobs]
+        self._held = memory, tables, code, blocks
+        self._enter = enter_of(program.machine, program.dtype, program.multiplications)
+        self._blocks = [address(block) for block in blocks]
 
-    def step(self, turn: int) -> None:
-        """Read the inputs and the states of a turn, write the outputs and the states of the other."""
-        self._run(*self._turns[turn])
+    def step(self, turn: int) -> bool:
+        """Read the inputs and the states of a turn, write the outputs and the states of the other.
+
+        Not if a number that was brought is NaN or infinite.
+        """
+        return self._enter(self._blocks[turn]) == 1
 
 
 class RowsLane(Buffers):
@@ -86,7 +97,7 @@ class RowsLane(Buffers):
         if self._chosen is None or self._chosen[0] is not rows:
             self._chosen = rows, self.rows if rows is None else Rows(rows, np.array([len(rows)]))
 
-    def step(self, turn: int) -> None:
+    def step(self, turn: int) -> bool:
         """Read the inputs and the states of a turn, write the outputs and the states of the other."""
         chosen, rows = self._chosen or (None, self.rows)
         call = self.calls[turn].copy()
@@ -95,6 +106,7 @@ class RowsLane(Buffers):
                 self.states[1 - turn][name][...] = state
             call[FIELDS.index("order")], call[FIELDS.index("running")] = rows.order_address, rows.running_address
         compute(self.program, self.prepared, call, rows)
+        return True
 
 
 class WideLane(Lane):
@@ -105,18 +117,18 @@ class WideLane(Lane):
     ) -> None:
         super().__init__(program, prepared, states, inputs)
         self._pace, self._parts = program.pace(0), min(shared.count, program.blocks)
-        self._jobs = [[(*each[:-1], part) for part in range(self._parts)] for each in self._turns]
+        self._shared = [[(*each[:-1], part) for part in range(self._parts)] for each in self._jobs]
 
-    def step(self, turn: int) -> None:
-        """Read the inputs and the states of a turn, write the outputs and the states of the other."""
+    def step(self, turn: int) -> bool:
+        """Read the inputs and the states of a turn, write the outputs and the states of the other, as a lane does."""
         wanted = shared.count >= self._parts if shared.is_asked else self._pace.together
         begun = perf_counter()
-        together = wanted and crew.is_free and self._together(turn)
-        if not together:
-            super().step(turn)
+        together = wanted and crew.is_free and bool(np.isfinite(self._brought).all()) and self._together(turn)
+        done = together or super().step(turn)
         self._pace.took(together, perf_counter() - begun)
+        return done
 
     def _together(self, turn: int) -> bool:
         self._counter[0] = 0
         code = self.program.code_for(1, self._parts)
-        return crew.run(code, self._jobs[turn], self.program.machine, address(self._counter))
+        return crew.run(code, self._shared[turn], self.program.machine, address(self._counter))

@@ -1,11 +1,14 @@
 """Memory that begins with a line of the cache, where it stands, and workspaces that calls borrow."""
 
 import ctypes
+from collections.abc import Mapping
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from elman.gates import Array
-from elman.rooms import aligned
+from elman.rooms import LINE, aligned
 
 LARGEST = 1 << 26
 """Bytes of the largest workspace that is kept for the next call."""
@@ -16,6 +19,24 @@ def address(array: Array) -> int:
     if array.flags.writeable and array.flags.c_contiguous and array.size:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     return int(array.ctypes.data)
+
+
+def lines(count: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros, at least so many, in whole lines of the cache."""
+    each = LINE // dtype.itemsize
+    memory = aligned((-(-count // each) * each,), dtype)
+    memory[:] = 0
+    return memory
+
+
+def side_by_side(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> tuple[Array, dict[str, Array]]:
+    """Zeros in whole lines of the cache, and arrays by name in them, one after another, each from a line on."""
+    each, at, starts = LINE // dtype.itemsize, 0, {}
+    for name, shape in shapes.items():
+        starts[name] = at
+        at += -(-prod(shape) // each) * each
+    memory = lines(at, dtype)
+    return memory, {name: memory[at : at + prod(shapes[name])].reshape(shapes[name]) for name, at in starts.items()}
 
 
 class Workspaces:

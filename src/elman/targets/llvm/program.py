@@ -29,6 +29,7 @@ from elman.targets.llvm.order import by_length, dense
 from elman.targets.llvm.pace import Pace
 from elman.targets.llvm.places import PAD, Places, columns, lines_of
 from elman.targets.llvm.recipe import Walk
+from elman.targets.llvm.repeat import Repeat, is_small
 from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.table import Table
@@ -77,7 +78,11 @@ class LlvmProgram:
         }
         self._paces = dict[int, Pace]()
         self._rooms = {name: (shape, prod(shape)) for name, shape in self.given.items()}
-        self.state_names = tuple(self.graph.leaves("state"))
+        self.state_shapes = {
+            name: tuple(int(size) for size in self.graph.nodes[index].shape)
+            for name, index in self.graph.leaves("state").items()
+        }
+        self.state_names = tuple(self.state_shapes)
         self._statics = len(self.table.shared) + len(self.table.walks) + len(self.table.turned)
         sizes = [(size * self.dtype.itemsize, by_step) for _, size, by_step in self.places.segments()]
         self._by_step = sum(size for size, by_step in sizes if by_step)
@@ -132,7 +137,7 @@ class LlvmProgram:
                 held.append(self._panels(which, shared))
             else:
                 held.append(self._columns(shared[which]) if name == "turned" else self._whole(shared[which.which]))
-        return Packed(shared, static=_words(array.ctypes.data for array in held), held=held)
+        return Packed(shared, static=_words(address(array) for array in held), held=held)
 
     def _whole(self, value: Array) -> Array:
         """A value that is read as it is, with a vector's width to spare behind it."""
@@ -184,7 +189,7 @@ class LlvmProgram:
             return stretches.run(self, most, prepared, inputs, states, **way)
         rows = dense(steps, batch) if lengths is None else by_length(steps, lengths)
         padded = lengths is not None
-        call = [steps, self._room(batch, steps), int(backwards), 0, rows.order_address, rows.running_address, 0, 0]
+        call = [steps, self.room(batch, steps), int(backwards), 0, rows.order_address, rows.running_address, 0, 0]
         held = [self._given(inputs[name], wanted) for name, wanted in self._inputs.items()]
         for array in held:
             by_step, by_example, *_ = array.strides
@@ -254,6 +259,11 @@ class LlvmProgram:
         is_wide = self.weights > WIDE and self.blocks > 1 and shared.count > 1
         return (WideLane if is_wide else Lane)(self, prepared, states, inputs)
 
+    def repeat(self, prepared: Prepared, steps: int, batch: int) -> Repeat | None:
+        """Buffers for calls of so many steps and examples; None where calls are too long, or too large."""
+        assert isinstance(prepared, Packed), "prepared by this target"
+        return Repeat(self, prepared, steps, batch) if is_small(self, steps, batch) else None
+
     @cached_property
     def brought(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and type of the inputs of one step."""
@@ -290,7 +300,7 @@ class LlvmProgram:
             return np.ascontiguousarray(x)
         return x if x.ndim == 2 or x[:1, :1].flags.c_contiguous else np.ascontiguousarray(x)
 
-    def _room(self, batch: int, steps: int) -> int:
+    def room(self, batch: int, steps: int) -> int:
         """Rows that a chunk of time has room for; one step of all examples at least."""
         rows = min(max(BUDGET // max(self._by_step, 1), 32), 512)
         return int(max(batch, min(batch * steps, rows)))
