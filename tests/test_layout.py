@@ -16,12 +16,12 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
-    "errors", "arrays", "shapes", "gates", "nodes", "rooms", "notation", "graph", "values", "declare", "trace",
+    "errors", "arrays", "shapes", "gates", "nodes", "rooms", "packs", "notation", "graph", "values", "declare", "trace",
     "replay", "cells", "passes", "targets", "io", "states", "trees", "lanes", "program", "checks", "gradient_checks",
     "padding", "streams", "flow", "recompute", "overlapping", "layer", "rnn", "stack", "pooled", "describe", "corpus",
     "subwords", "text", "data", "sampling", "scoring", "head", "network", "decoding", "ctc", "labellings",
     "transcription", "generation", "proof", "model", "suspects", "checkpoints", "files", "foreign", "layer_order",
-    "io.pytorch_run", "io.pytorch", "io.keras", "io.jax", "importing", "io.onnx", "export", "encoder_decoder", "packs",
+    "io.pytorch_run", "io.pytorch", "io.keras", "io.jax", "importing", "io.onnx", "export", "encoder_decoder",
     "updates", "optim", "schedules", "journal", "origin", "trainer", "train", "runs", "estimators", "viz", "testing",
     "bench", "cli",
 )  # fmt: skip

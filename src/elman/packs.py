@@ -4,8 +4,9 @@ An operation of NumPy costs half a microsecond however little it does, and a sma
 numbers each; so these go together, and what is remembered of them with them. A large array passes in blocks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import is_
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,40 @@ def unpacked(flat: Array, like: Mapping[str, Array]) -> dict[str, Array]:
         found[name] = flat[start:stop].reshape(array.shape)
         start = stop
     return found
+
+
+class Flat(NamedTuple):
+    """A flat array, and the views of it that have names."""
+
+    whole: Array
+    names: tuple[str, ...]
+    views: tuple[Array, ...]
+
+
+class Flats(dict[str, Array]):
+    """Arrays by name, some of which are views of flat ones, one after another; what is put beside them stands alone."""
+
+    def __init__(self, arrays: Mapping[str, Array], flats: Iterable[tuple[Array, Mapping[str, Array]]]) -> None:
+        super().__init__(arrays)
+        found = []
+        for whole, like in flats:
+            views = unpacked(whole, like)
+            self.update(views)
+            found.append(Flat(whole, tuple(views), tuple(views.values())))
+        self._flats = tuple(found)
+
+    def whole(self, names: tuple[str, ...]) -> Array | None:
+        """The flat array of just these names, where there is one."""
+        for flat in self._flats:
+            if flat.names == names and all(map(is_, map(self.get, names), flat.views)):
+                return flat.whole
+        return None
+
+
+def together(arrays: Mapping[str, Array], names: tuple[str, ...], dtype: np.dtype[Any]) -> Array | list[Array]:
+    """Arrays of some names as one flat array, where they are views of it; else one by one, of a type."""
+    whole = arrays.whole(names) if isinstance(arrays, Flats) else None
+    return [arrays[name].astype(dtype, copy=False) for name in names] if whole is None else whole
 
 
 def blocks(size: int) -> Iterator[slice]:

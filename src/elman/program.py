@@ -14,7 +14,7 @@ from elman.lanes import StepLane
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.shapes import written
-from elman.targets import Executable, Outcome, Prepared, Target, target
+from elman.targets import Elementwise, Executable, Outcome, Prepared, Target, target
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,16 @@ def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program
 @lru_cache(maxsize=256)
 def _program(graph: Graph, asked: Asked, dtype: str, compiled: Target) -> Program:
     return Program(graph, asked, dtype, compiled)
+
+
+def elementwise(graph: Graph, dtype: np.dtype[Any]) -> Elementwise:
+    """A graph of numbers over every element of arrays of a type, compiled the first time and kept."""
+    return _elementwise(graph, dtype, target("auto"))
+
+
+@lru_cache(maxsize=256)
+def _elementwise(graph: Graph, dtype: np.dtype[Any], compiled: Target) -> Elementwise:
+    return compiled.elementwise(graph, dtype)
 
 
 def random_parameters(graph: Graph, inits: Mapping[str, Any], seed: int, dtype: np.dtype[Any]) -> dict[str, Array]:
