@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -273,7 +274,7 @@ class Network(ABC):
         """Targets in the layout of the head, `[T, B]` tokens or `[T, B, V]`; what stands past a length is not looked at."""
         once, leading = self.head.once, () if batch is None else (batch,)
         axes = leading if once else (*leading, len(y))
-        live = self._live(y, lengths).T.reshape(axes)
+        live = None if lengths is None and len(y) else self._live(y, lengths).T.reshape(axes)
         if self.head.wants_tokens:
             if isinstance(targets, str):
                 targets = self._input(targets)
@@ -292,12 +293,21 @@ class Network(ABC):
     def _live(self, y: Array, lengths: Array | None) -> Array:
         """Which losses `[T, B]` count: all that are within the lengths (read once: all that have a step)."""
         steps, batch = y.shape[:2]
-        held = np.full(batch, steps) if lengths is None else lengths
-        return held[None] > 0 if self.head.once else np.arange(steps)[:, None] < held
+        if lengths is None:
+            return _all(1 if self.head.once else steps, batch, steps > 0)
+        return lengths[None] > 0 if self.head.once else np.arange(steps)[:, None] < lengths
 
     @abstractmethod
     def _input(self, x: Any, lengths: Any = None) -> Array:
         """What the caller gave as tokens or features, checked."""
+
+
+@lru_cache(maxsize=8)
+def _all(steps: int, batch: int, live: bool) -> Array:
+    """The same for all losses: what most batches ask for, again and again."""
+    found = np.full((steps, batch), live)
+    found.flags.writeable = False
+    return found
 
 
 def _mean(losses: Array, live: Array, counts: Array | None = None) -> float:

@@ -8,8 +8,9 @@ import numpy as np
 
 from elman.errors import SettingError
 from elman.gates import Array, sqrt
+from elman.packs import Flats
+from elman.program import chosen
 from elman.rooms import rooms
-from elman.targets import target
 from elman.updates import Arrays, Numbers, Optimiser
 
 
@@ -22,8 +23,8 @@ def global_norm(arrays: Arrays) -> float:
     >>> global_norm({"w": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([12.0])})
     13.0
     """
-    found, run = list[float](), target("auto").sums_of_squares
-    for dtype in dict.fromkeys(array.dtype for array in arrays.values()):
+    found, run = list[float](), chosen("auto").sums_of_squares
+    for dtype in {array.dtype: None for array in arrays.values()}:
         found += run([array for array in arrays.values() if array.dtype == dtype])
     try:
         return math.sqrt(math.fsum(found))
@@ -32,8 +33,10 @@ def global_norm(arrays: Arrays) -> float:
 
 
 def are_finite(arrays: Arrays) -> bool:
-    """Whether no number is NaN or infinite: where the sum of squares is finite, which float64 may exceed, it is so."""
-    return math.isfinite(global_norm(arrays)) or all(np.isfinite(array).all() for array in arrays.values())
+    """Whether no number is NaN or infinite; an update looks at its own numbers while it has them at hand."""
+    if isinstance(arrays, Flats) and arrays.are_finite:
+        return True
+    return all(np.isfinite(array).all() for array in arrays.values())
 
 
 def clip_by_norm(gradients: Arrays, limit: float) -> tuple[dict[str, Array], float]:

@@ -14,7 +14,7 @@ from elman.lanes import StepLane
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.shapes import written
-from elman.targets import Elementwise, Executable, Outcome, Prepared, Target, target
+from elman.targets import Elementwise, Executable, Outcome, Prepared, Target, circumstances, target
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,17 @@ def _program(graph: Graph, asked: Asked, dtype: str, compiled: Target) -> Progra
 
 def elementwise(graph: Graph, dtype: np.dtype[Any]) -> Elementwise:
     """A graph of numbers over every element of arrays of a type, compiled the first time and kept."""
-    return _elementwise(graph, dtype, target("auto"))
+    return _elementwise(graph, dtype, chosen("auto"))
+
+
+def chosen(name: str) -> Target:
+    """The target of a name, which is looked up anew where the environment has changed."""
+    return _chosen(name, circumstances())
+
+
+@lru_cache(maxsize=16)
+def _chosen(name: str, _: object) -> Target:
+    return target(name)
 
 
 @lru_cache(maxsize=256)

@@ -90,18 +90,19 @@ class Optimiser(ABC):
         self._check_arrays(parameters, gradients, memory)
         count = int(memory[COUNT]) + 1
         numbers = self.numbers(rate, count) | {SCALE: scale}
-        updated, kept = list[tuple[Array, Arrays]](), list[tuple[Array, Arrays]]()
+        updated, kept, finite = list[tuple[Array, Arrays]](), list[tuple[Array, Arrays]](), True
         for dtype in dict.fromkeys(p.dtype for p in parameters.values()):
             like = {name: p for name, p in parameters.items() if p.dtype == dtype}
             names = tuple(like)
             remembered = {kind: tuple(f"{kind}/{name}" for name in names) for kind in self.kinds}
             given = {"p": together(parameters, names, dtype), "g": together(gradients, names, dtype)}
             given |= {kind: together(memory, keys, dtype) for kind, keys in remembered.items()}
-            found = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
+            found, fine = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
+            finite = finite and fine
             updated.append((found["new_p"], like))
             for kind, keys in remembered.items():
                 kept.append((found[f"new_{kind}"], dict(zip(keys, like.values(), strict=True))))
-        return Flats(parameters, updated), Flats(dict(memory) | {COUNT: np.array(count, np.int64)}, kept)
+        return Flats(parameters, updated, finite=finite), Flats(dict(memory) | {COUNT: np.array(count, np.int64)}, kept)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class NumpyElementwise:
     def __init__(self, graph: Graph, dtype: Any) -> None:
         self.graph, self.dtype = graph, np.dtype(dtype)
 
-    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> dict[str, Array]:
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
         """Gate by gate, block by block; what comes one by one is put together first."""
         flat = {name: many if isinstance(many, np.ndarray) else packed(many) for name, many in inputs.items()}
         outputs, [size, *_] = self.graph.named("output"), [array.size for array in flat.values()]
@@ -39,7 +39,7 @@ class NumpyElementwise:
             values = interpret(self.graph, same | {name: value[part] for name, value in flat.items()}, self.dtype)
             for name, node in outputs.items():
                 found[name][part] = values[node]
-        return found
+        return found, bool(np.isfinite(next(iter(found.values()))).all())
 
 
 def sums_of_squares(arrays: Sequence[Array]) -> list[float]:

@@ -24,7 +24,7 @@ from elman.targets.llvm import engine
 from elman.targets.llvm.crew import crew
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.machine import Machine
-from elman.targets.llvm.memory import address, start_of
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.mode import Mode
 from elman.targets.llvm.pace import Pace
 from elman.targets.llvm.store import emitter, key_of
@@ -41,7 +41,7 @@ class _Kernel(Frame):
 
     def __init__(self, name: str, dtype: str, lanes: int) -> None:
         super().__init__(name, dtype, Shaping(lanes, 0), [POINTER, POINTER, INDEX, INDEX, INDEX])
-        self._table, self._sums, self._first, self._last, _ = self.function.args
+        self._table, self._results, self._first, self._last, self._part = self.function.args
         self.wide, self.one = (Vectors(self.b, self.module, dtype, width) for width in (lanes, 1))
 
     def _word(self, at: Value) -> Value:
@@ -79,10 +79,14 @@ class GraphKernel(_Kernel):
         whole = b.add(begin, b.sub(count, b.srem(count, width)))
         for v, first, behind in ((self.wide, begin, whole), (self.one, whole, end)):
             numbers = [v.splat(number) for number in self._numbers]
-            with self.loop(first, behind, v.width) as over:
-                self._element(v, addresses, numbers, over.index)
+            with self.loop(first, behind, v.width, carried=[v.zero]) as over:
+                value = self._element(v, addresses, numbers, over.index)
+                over.next = [v.add(over.now[0], v.subtract(value, value))]  # 0, or NaN where it is not finite
+            with b.if_then(v.any(v.is_nan(over.next[0]))):
+                b.store(self.index(1), b.gep(self._results, [self._part], source_etype=INDEX))
 
-    def _element(self, v: Vectors, addresses: list[Value], numbers: list[Value], at: Value) -> None:
+    def _element(self, v: Vectors, addresses: list[Value], numbers: list[Value], at: Value) -> Value:
+        """Compute and store the outputs; returns the first."""
         graph, values = self.graph, list[Value]()
         same = dict(zip(graph.leaves("parameter").values(), numbers, strict=True))
         given = dict(zip(graph.leaves("input").values(), addresses, strict=False))
@@ -96,6 +100,7 @@ class GraphKernel(_Kernel):
         outputs = graph.named("output").values()
         for result, pointer in zip(outputs, addresses[len(given) :], strict=True):
             v.store(values[result], pointer, at)
+        return values[next(iter(outputs))]
 
 
 class SquaresKernel(_Kernel):
@@ -117,10 +122,10 @@ class SquaresKernel(_Kernel):
         count = b.ptrtoint(size, INDEX)
         with self.loop(begin, end) as over:
             first = b.mul(over.index, self.index(PART))
-            total = self._part(pointer, first, self.smaller(b.add(first, self.index(PART)), count))
-            self.one_double.store(total, self._sums, b.add(start, over.index))
+            total = self._sum(pointer, first, self.smaller(b.add(first, self.index(PART)), count))
+            self.one_double.store(total, self._results, b.add(start, over.index))
 
-    def _part(self, pointer: Value, first: Value, end: Value) -> Value:
+    def _sum(self, pointer: Value, first: Value, end: Value) -> Value:
         """The sum of some squares in lanes, which stand in memory, as the last of them are added one by one."""
         b, v, one = self.b, self.doubles, self.one_double
         count = b.sub(end, first)
@@ -161,18 +166,18 @@ class _Shared:
         key = key_of("elementwise", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine, *facts)
         self._code = engine.compiled(key, text, machine)
 
-    def run(self, table: Array, sums: int, count: int, unit: int) -> None:
+    def run(self, table: Array, results: int, count: int, unit: int) -> None:
         """Run over so many things of so many elements each, on as many threads as they are worth."""
         threads, at = min(shared.count, max(1, count * unit // ENOUGH)), address(table)
         if threads > 1 and (shared.is_asked or self._pace.together) and crew.is_free:
             cuts = [count * k // threads for k in range(threads + 1)]
-            jobs = [(at, sums, cuts[k], cuts[k + 1], k) for k in range(threads)]
+            jobs = [(at, results, cuts[k], cuts[k + 1], k) for k in range(threads)]
             begun = perf_counter()
             if crew.run(self._code, jobs, self.machine):
                 self._pace.took(True, (perf_counter() - begun) / count)
                 return
         begun = perf_counter()
-        self._code.call(at, sums, 0, count, 0)
+        self._code.call(at, results, 0, count, 0)
         if threads > 1:
             self._pace.took(False, (perf_counter() - begun) / count)
 
@@ -188,7 +193,7 @@ class LlvmElementwise:
         self._inputs, self._numbers = tuple(graph.leaves("input")), tuple(graph.leaves("parameter"))
         self._outputs = tuple(graph.named("output"))
 
-    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> dict[str, Array]:
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
         """All elements in one call."""
         held = [_contiguous(inputs[name]) for name in self._inputs]
         arrays = next((many for many in held if isinstance(many, list)), held[:1])
@@ -202,10 +207,11 @@ class LlvmElementwise:
         rows[:, 0], rows[:, 1] = ends[:-1], ends[1:]
         starts = rows[:, 0] * size
         for k, many in enumerate([*held, *found.values()]):
-            rows[:, 2 + k] = [start_of(array) for array in many] if isinstance(many, list) else starts + start_of(many)
+            rows[:, 2 + k] = [address(array) for array in many] if isinstance(many, list) else starts + address(many)
+        flags = np.zeros(shared.count, np.int64)
         if ends[-1]:
-            self._shared.run(table, 0, ends[-1], 1)
-        return found
+            self._shared.run(table, address(flags), ends[-1], 1)
+        return found, not flags.any()
 
 
 def _contiguous(many: Many) -> Any:
@@ -216,9 +222,9 @@ def _contiguous(many: Many) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _squares(dtype: str, machine: Machine) -> _Shared:
-    lanes = machine.bytes // np.dtype(dtype).itemsize
-    return _Shared(machine, ("squares", dtype, lanes), lambda: str(SquaresKernel(dtype, lanes).module))
+def _squares(dtype: np.dtype[Any], machine: Machine) -> _Shared:
+    lanes = machine.bytes // dtype.itemsize
+    return _Shared(machine, ("squares", dtype, lanes), lambda: str(SquaresKernel(dtype.name, lanes).module))
 
 
 def sums_of_squares(arrays: Sequence[Array], machine: Machine) -> list[float]:
@@ -226,9 +232,9 @@ def sums_of_squares(arrays: Sequence[Array], machine: Machine) -> list[float]:
     held = [np.ascontiguousarray(array) for array in arrays]
     counts = [-(-array.size // PART) for array in held]
     ends = [0, *accumulate(counts)]
-    rows = [(start, stop, start_of(a), a.size) for start, stop, a in zip(ends, ends[1:], held, strict=False)]
+    rows = [(start, stop, address(a), a.size) for start, stop, a in zip(ends, ends[1:], held, strict=False)]
     table, sums = np.array([len(held), *(word for row in rows for word in row)], np.int64), np.empty(ends[-1])
     if ends[-1]:
-        _squares(held[0].dtype.name, machine).run(table, address(sums), ends[-1], PART)
+        _squares(held[0].dtype, machine).run(table, address(sums), ends[-1], PART)
     found: list[float] = sums.tolist()
     return found

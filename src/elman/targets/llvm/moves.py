@@ -1,7 +1,7 @@
 """Matrices laid out anew by machine code: a list of moves, each of one matrix, as many as there are in one call.
 
-A move reads element (r, c) of a matrix at `r by_row + c by_column` and puts so many rows, `lanes` of them, side by side: block b
-of these begins at `b per_block`, its column c at `c per_column` behind. So kernels get panels, and weights' gradients go from
+A move reads element (r, c) of a matrix at `r by_row + c by_column` and puts so many rows, `lanes` of them, side by side:
+block b of these begins at `b per_block`, its column c at `c per_column` behind. So kernels get panels, and gradients go from
 padded totals to where callers want them. Lanes behind the last row become 0 with `fill`, else what is there stays.
 """
 
@@ -18,9 +18,12 @@ from elman.gates import Array
 from elman.targets.llvm import engine
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.machine import Machine
-from elman.targets.llvm.memory import start_of
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.vectors import INDEX, Value, Vectors
+
+Strides = tuple[tuple[int, ...], ...]
+"""Bytes from row to row and from column to column, of each source."""
 
 
 class Move(NamedTuple):
@@ -45,16 +48,17 @@ class Moves:
     def __init__(self, moves: Sequence[Move], dtype: np.dtype[np.floating], machine: Machine) -> None:
         self.size, self._code = dtype.itemsize, _compiled(dtype.name, machine)
         rows = [(0, m.into * self.size, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill), 0, 0) for m in moves]
-        self._table = np.array(rows, np.int64).reshape(-1, len(FIELDS))
+        self._table, self._strides = np.array(rows, np.int64).reshape(-1, len(FIELDS)), Strides()
 
-    def run(self, sources: Sequence[Array], memory: Array) -> None:
-        """Make every move from its source, a matrix or vector."""
+    def run(self, sources: Sequence[Array], strides: Strides, memory: Array) -> None:
+        """Make every move from its source, whose strides are those of rows and columns, in bytes."""
+        if strides != self._strides:
+            self._strides = strides
+            self._table[:, -2:] = np.array(strides, np.int64) // self.size
         table = self._table.copy()
-        table[:, 0] = [start_of(source) for source in sources]
-        table[:, 1] += start_of(memory)
-        table[:, -2:] = [(s.strides[0], s.strides[-1]) if s.ndim else (self.size, self.size) for s in sources]
-        table[:, -2:] //= self.size
-        self._code.call(start_of(table), 0, 0, len(table), 0)
+        table[:, 0] = [address(source) for source in sources]
+        table[:, 1] += address(memory)
+        self._code.call(address(table), 0, 0, len(table), 0)
 
 
 @lru_cache(maxsize=16)

@@ -11,7 +11,7 @@ from elman.rooms import LINE, rooms
 from elman.shapes import Shape
 from elman.targets.llvm.groups import summed
 from elman.targets.llvm.machine import Machine
-from elman.targets.llvm.memory import start_of
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.moves import Move, Moves
 from elman.targets.llvm.places import PAD, columns, lines_of
 from elman.targets.llvm.recipe import Walk
@@ -41,9 +41,10 @@ class Packing:
         """The memory that everything is packed into, and the end of a table, which points into it."""
         memory = rooms.take((self._size,), self._dtype, line=True)
         if self._sources:
-            typed = {i: shared[i].astype(self._dtype, copy=False) for i, _ in self._sources}
-            self._run([typed[i].reshape(-1) if flat else typed[i] for i, flat in self._sources], memory)
-        return memory, (self._starts + start_of(memory)).tobytes()
+            typed = [(shared[i].astype(self._dtype, copy=False), flat) for i, flat in self._sources]
+            arrays = [array.reshape(-1, 1) if flat else array for array, flat in typed]
+            self._run(arrays, tuple(array.strides for array in arrays), memory)
+        return memory, (self._starts + address(memory)).tobytes()
 
     def _shape(self, index: int) -> Shape:
         return tuple(int(size) for size in self._graph.nodes[index].shape)
@@ -86,18 +87,19 @@ class Unpacking:
     """Totals, which are padded, scattered columns as rows, in the shapes that the graph gives them."""
 
     def __init__(self, plan: Plan, table: Table, dtype: np.dtype[np.floating], machine: Machine) -> None:
-        self._dtype, lanes = dtype, machine.bytes // dtype.itemsize
-        self._lying, self._shapes, self._turned = dict[int, tuple[int, int]](), dict[int, Shape](), dict[int, bool]()
-        moves, start = [], 0
+        self._dtype, lanes, size = dtype, machine.bytes // dtype.itemsize, dtype.itemsize
+        self._lying, self._shapes = dict[int, tuple[int, int]](), dict[int, Shape]()
+        moves, strides, start = [], [], 0
         for index in table.totals:
             shape = tuple(int(size) for size in plan.graph.nodes[index].shape)
             is_scatter = summed(plan, index)[0] == "scatter"
             lines, width = (shape[0], shape[1]) if is_scatter else (lines_of(shape), columns(shape, False))
             lying = (width, columns(shape[:1], True)) if is_scatter else (lines, columns(shape, True))
-            self._lying[index], self._shapes[index], self._turned[index] = lying, shape, is_scatter
+            self._lying[index], self._shapes[index] = lying, shape
+            strides.append((lying[1] * size, size) if is_scatter else (size, lying[1] * size))
             moves.append(Move(width, lines, lanes, start, lanes, width, False))
             start += lines * width
-        self._size, self._run = start, Moves(moves, dtype, machine).run
+        self._size, self._strides, self._run = start, tuple(strides), Moves(moves, dtype, machine).run
         self._padded = sum(map(prod, self._lying.values()))
 
     def zeros(self) -> dict[int, Array]:
@@ -109,7 +111,7 @@ class Unpacking:
     def unpacked(self, totals: Mapping[int, Array]) -> dict[int, Array]:
         """What was summed, apart from the totals, which may go on."""
         memory = rooms.take((self._size,), self._dtype)
-        self._run([totals[i] if turned else totals[i].T for i, turned in self._turned.items()], memory)
+        self._run([totals[i] for i in self._shapes], self._strides, memory)
         return self._views(memory, self._shapes)
 
     def _views(self, memory: Array, shapes: Mapping[int, Shape]) -> dict[int, Array]:

@@ -28,6 +28,9 @@ from elman.targets.numpy import NumpyProgram
 GATES = frozenset((*LEAVES, *WORDS, *LANEWISE, *VIEWS, *WHOLE, "total"))
 """What can be compiled."""
 
+TYPES = frozenset(map(np.dtype, FLOATS))
+"""Types that it has."""
+
 
 @dataclass(frozen=True)
 class LlvmTarget:
@@ -47,12 +50,12 @@ class LlvmTarget:
 
     def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
         """Machine code for types that it has; NumPy runs others."""
-        known = np.dtype(dtype).name in FLOATS
+        known = np.dtype(dtype) in TYPES
         return LlvmElementwise(graph, dtype, self.machine) if known and self.machine else NumpyElementwise(graph, dtype)
 
     def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
         """Compiled, for types that it has."""
-        known = bool(arrays) and arrays[0].dtype.name in FLOATS
+        known = bool(arrays) and arrays[0].dtype in TYPES
         return sums_of_squares(arrays, self.machine) if known and self.machine else summed_on_numpy(arrays)
 
 
