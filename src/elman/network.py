@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -94,8 +93,7 @@ class Network(ABC):
 
     def _adopt(self, values: Mapping[str, Array]) -> None:
         """Set all parameters to arrays that are known to fit and to be finite, and belong to nobody else."""
-        inner = {name: value for name, value in values.items() if name not in self._read_parameters}
-        self.rnn._set(self.rnn._checked(inner, ours=True))
+        self.rnn._set(self.rnn._checked({n: v for n, v in values.items() if n not in self._read_parameters}, ours=True))
         self.readout._set({name: values[outer] for outer, name in self._read_parameters.items()})
 
     # --- forward ------------------------------------------------------------------------------------------------------
@@ -294,20 +292,12 @@ class Network(ABC):
         """Which losses `[T, B]` count: all that are within the lengths (read once: all that have a step)."""
         steps, batch = y.shape[:2]
         if lengths is None:
-            return _all(1 if self.head.once else steps, batch, steps > 0)
+            return np.full((1 if self.head.once else steps, batch), steps > 0)
         return lengths[None] > 0 if self.head.once else np.arange(steps)[:, None] < lengths
 
     @abstractmethod
     def _input(self, x: Any, lengths: Any = None) -> Array:
         """What the caller gave as tokens or features, checked."""
-
-
-@lru_cache(maxsize=8)
-def _all(steps: int, batch: int, live: bool) -> Array:
-    """The same for all losses: what most batches ask for, again and again."""
-    found = np.full((steps, batch), live)
-    found.flags.writeable = False
-    return found
 
 
 def _mean(losses: Array, live: Array, counts: Array | None = None) -> float:

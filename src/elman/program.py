@@ -145,7 +145,7 @@ def _inner(backward: Graph) -> Graph:
 
 def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program:
     """The program of a graph, compiled the first time and kept; another machine has another."""
-    return _program(graph, asked, dtype, target(target_name))
+    return _program(graph, asked, dtype, chosen(target_name))
 
 
 @lru_cache(maxsize=256)

@@ -13,11 +13,11 @@ LARGEST = 1 << 26
 
 def address(array: Array) -> int:
     """Where an array stands; four times as fast as NumPy where nobody forbids to write."""
-    try:
+    flags = array.flags
+    if flags.writeable and flags.c_contiguous and array.size:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # it is read-only, not in one piece, or empty
-        start: int = array.__array_interface__["data"][0]
-        return start
+    start: int = array.__array_interface__["data"][0]  # in less time than `ctypes.data`
+    return start
 
 
 class Workspaces:
