@@ -1,6 +1,6 @@
 """How much of a training step is machine code: milliseconds of a step, of the compiled calls in it, and of all else.
 
-    python benchmarks/train_share.py [--only lstm:128] [--steps 200] [--threads 1 2]
+    python benchmarks/train_share.py [--only lstm:128] [--steps 200] [--threads 1 2] [--cpu]
 
 A step is one of `elman.Trainer`, as `elman train` makes it: a batch is taken, forward, loss, backward, the norm of the
 gradients, Adam, new parameters. Compiled calls are clocked where they leave Python; when several threads run, until the last
@@ -9,7 +9,7 @@ is done. Medians of steps; what is outside is the median of the differences. "Ou
 
 import argparse
 import os
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is there
@@ -33,7 +33,7 @@ class Clock:
     """Seconds spent in compiled calls."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds, self.now = 0.0, perf_counter
         self._compiled = engine.compiled
 
     def install(self) -> None:
@@ -55,9 +55,9 @@ class Clock:
 
     def _clocked(self, call: Any) -> Any:
         def clocked(*given: Any) -> Any:
-            begun = perf_counter()
+            begun = self.now()
             found = call(*given)
-            self.seconds += perf_counter() - begun
+            self.seconds += self.now() - begun
             return found
 
         return clocked
@@ -74,9 +74,9 @@ def measured(clock: Clock, setting: Setting, steps: int) -> tuple[float, float, 
     """Milliseconds of a step, of its compiled calls, and outside of these."""
     training, taken, inside = trainer(setting), [], []
     for _ in range(WARM + steps):
-        clock.seconds, begun = 0.0, perf_counter()
+        clock.seconds, begun = 0.0, clock.now()
         next(training)
-        taken.append(perf_counter() - begun)
+        taken.append(clock.now() - begun)
         inside.append(clock.seconds)
     whole, compiled = np.array(taken[WARM:]) * 1e3, np.array(inside[WARM:]) * 1e3
     return float(np.median(whole)), float(np.median(compiled)), float(np.median(whole - compiled))
@@ -87,8 +87,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="settings whose name begins so")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--cpu", action="store_true", help="time of the caller's thread on its core: for a busy machine")
     given = parser.parse_args()
     clock = Clock()
+    clock.now = thread_time if given.cpu else perf_counter
     clock.install()
     for setting in (s for s in SETTINGS if str(s).startswith(given.only)):
         for threads in given.threads:

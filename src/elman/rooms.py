@@ -17,7 +17,7 @@ LINE = 64
 SMALL, LARGEST = 1 << 16, 1 << 26
 """Bytes of the smallest array that is used again, for the allocator serves smaller ones well, and of the largest."""
 
-SIZES, HELD = 8, 1 << 26
+SIZES, HELD = 16, 1 << 26
 """Sizes of arrays of which some are kept for the next, and bytes of those of each size."""
 
 

@@ -7,6 +7,7 @@ padded totals to where callers want them. Lanes behind the last row become 0 wit
 
 from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 import llvmlite
@@ -38,27 +39,28 @@ class Move(NamedTuple):
     fill: bool = True
 
 
-FIELDS = ("source", "target", "rows", "columns", "lanes", "blocks", "per_block", "per_column", "fill", "by_row", "by_column")
-"""Words of a move in the table; the first two are addresses."""
+FIELDS = ("into", "rows", "columns", "lanes", "blocks", "per_block", "per_column", "fill", "by_row", "by_column")
+"""Words of a move in the table, which stays; addresses come besides, the target's and then those of the sources."""
 
 
 class Moves:
     """Some moves into one memory, which are made again and again."""
 
     def __init__(self, moves: Sequence[Move], dtype: np.dtype[np.floating], machine: Machine) -> None:
-        self.size, self._code = dtype.itemsize, _compiled(dtype.name, machine)
-        rows = [(0, m.into * self.size, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill), 0, 0) for m in moves]
-        self._table, self._strides = np.array(rows, np.int64).reshape(-1, len(FIELDS)), Strides()
+        self._size, self._code = dtype.itemsize, _compiled(dtype.name, machine)
+        self._rows = [(m.into, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill)) for m in moves]
+        self._pack = Struct(f"{1 + len(moves)}q").pack
+        self._laid = Strides(), np.empty(0, np.int64), 0
 
     def run(self, sources: Sequence[Array], strides: Strides, memory: Array) -> None:
         """Make every move from its source, whose strides are those of rows and columns, in bytes."""
-        if strides != self._strides:
-            self._strides = strides
-            self._table[:, -2:] = np.array(strides, np.int64) // self.size
-        table = self._table.copy()
-        table[:, 0] = [address(source) for source in sources]
-        table[:, 1] += address(memory)
-        self._code.call(address(table), 0, 0, len(table), 0)
+        known, table, start = self._laid
+        if known != strides:  # such as at first; another thread may change it at the same time
+            rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
+            table = np.array(rows, np.int64)
+            start = address(table)
+            self._laid = strides, table, start
+        self._code.call(self._pack(address(memory), *map(address, sources)), start, 0, len(table), 0)
 
 
 @lru_cache(maxsize=16)
@@ -73,17 +75,18 @@ class MoveKernel(Frame):
 
     def __init__(self, dtype: str, lanes: int) -> None:
         super().__init__("elman_moves", dtype, Shaping(lanes, 0), [POINTER, POINTER, INDEX, INDEX, INDEX])
-        table, _, first, last, _ = self.function.args
+        addresses, table, first, last, _ = self.function.args
         self.wide, self.one = (Vectors(self.b, self.module, dtype, width) for width in (lanes, 1))
         with self.loop(first, last) as over:
             row = self.b.mul(over.index, self.index(len(FIELDS)))
-            self._words = {name: self._word(table, row, k) for k, name in enumerate(FIELDS)}
+            self._words = {name: self._word(table, self.b.add(row, self.index(k))) for k, name in enumerate(FIELDS)}
+            self._from = self._word(addresses, self.b.add(over.index, self.index(1)), POINTER)
+            self._into = self.wide.address(self._word(addresses, self.index(0), POINTER), self._words["into"])
             self._move()
         self.b.ret_void()
 
-    def _word(self, table: Value, row: Value, k: int) -> Value:
-        address = self.b.gep(table, [self.b.add(row, self.index(k))], source_etype=INDEX)
-        return self.b.load(address, typ=INDEX if k > 1 else POINTER)
+    def _word(self, words: Value, at: Value, kind: Value = INDEX) -> Value:
+        return self.b.load(self.b.gep(words, [at], source_etype=INDEX), typ=kind)
 
     def _move(self) -> None:
         """Whole vectors, as far as there are such and one of the strides is 1; the rest element by element."""
@@ -111,16 +114,16 @@ class MoveKernel(Frame):
     def _copy(self, block: Value, column: Value) -> None:
         """A column whose rows stand side by side."""
         first = self.b.mul(block, self.index(self.wide.width))
-        value = self.wide.load(self._words["source"], self._source(first, column))
-        self.wide.store(value, self._words["target"], self._target(block, column))
+        value = self.wide.load(self._from, self._source(first, column))
+        self.wide.store(value, self._into, self._target(block, column))
 
     def _turn(self, block: Value, column: Value) -> None:
         """As many columns as rows, whose columns stand side by side."""
         b, v = self.b, self.wide
         first = b.mul(block, self.index(v.width))
         rows = [self._source(b.add(first, self.index(k)), column) for k in range(v.width)]
-        for k, value in enumerate(self._transposed([v.load(self._words["source"], at) for at in rows])):
-            v.store(value, self._words["target"], self._target(block, b.add(column, self.index(k))))
+        for k, value in enumerate(self._transposed([v.load(self._from, at) for at in rows])):
+            v.store(value, self._into, self._target(block, b.add(column, self.index(k))))
 
     def _transposed(self, rows: list[Value]) -> list[Value]:
         """The square of these rows with its axes swapped: quarters change places, then quarters of quarters."""
@@ -145,7 +148,7 @@ class MoveKernel(Frame):
             with self.loop(column, word["columns"]) as inner:
                 into = self._target(over.index, inner.index)
                 with self.loop(self.index(0), left) as lane:
-                    value = self.one.load(word["source"], self._source(b.add(start, lane.index), inner.index))
-                    self.one.store(value, word["target"], b.add(into, lane.index))
+                    value = self.one.load(self._from, self._source(b.add(start, lane.index), inner.index))
+                    self.one.store(value, self._into, b.add(into, lane.index))
                 with self.loop(left, b.select(is_filled, word["lanes"], left)) as lane:
-                    self.one.store(self.one.zero, word["target"], b.add(into, lane.index))
+                    self.one.store(self.one.zero, self._into, b.add(into, lane.index))

@@ -177,7 +177,7 @@ class LlvmProgram:
             last[name] = np.array(first) if padded or not steps else np.empty_like(first)
             held.append(first)
             call += address(first), address(last[name])
-        summed_up = self._unpacking.zeros() if totals is None else dict(totals)
+        summed_up = {} if not self.table.totals else self._unpacking.zeros() if totals is None else dict(totals)
         call += (address(total) for total in summed_up.values())
         if steps and batch:
             compute(self, prepared, call, rows)
