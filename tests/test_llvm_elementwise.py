@@ -161,11 +161,14 @@ def test_moves_are_those_of_a_literal_loop(machine, dtype):
         blocks, each = -(-rows // lanes), together * lanes
         moves = [Move(rows, width, lanes, k * lanes, width * each, each, fill) for k in range(together)]
         found = np.full(blocks * width * each, 7, dtype)
-        Moves(moves, np.dtype(dtype), machine).run(matrices, tuple(matrix.strides for matrix in matrices), found)
+        made, other = Moves(moves, np.dtype(dtype), machine), found.copy()
+        made.run(matrices, tuple(matrix.strides for matrix in matrices), found)
+        made.run_on_numpy(matrices, other)
         wanted = np.full((blocks, width, together, lanes), 0 if fill else 7, dtype)
         for k, r, c in itertools.product(range(together), range(rows), range(width)):
             wanted[r // lanes, c, k, r % lanes] = matrices[k][r, c]
         np.testing.assert_array_equal(found, wanted.ravel())
+        np.testing.assert_array_equal(other, wanted.ravel())
 
 
 # ---------------------------------------------------------------- a training

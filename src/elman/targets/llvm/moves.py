@@ -47,7 +47,7 @@ class Moves:
     """Some moves into one memory, which are made again and again."""
 
     def __init__(self, moves: Sequence[Move], dtype: np.dtype[np.floating], machine: Machine) -> None:
-        self._size, self._code = dtype.itemsize, _compiled(dtype.name, machine)
+        self._moves, self._dtype, self._machine, self._size = tuple(moves), dtype, machine, dtype.itemsize
         self._rows = [(m.into, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill)) for m in moves]
         self._pack = Struct(f"{1 + len(moves)}q").pack
         self._laid = Strides(), np.empty(0, np.int64), 0
@@ -60,7 +60,22 @@ class Moves:
             table = np.array(rows, np.int64)
             start = address(table)
             self._laid = strides, table, start
-        self._code.call(self._pack(address(memory), *map(address, sources)), start, 0, len(table), 0)
+        code = _compiled(self._dtype.name, self._machine)
+        code.call(self._pack(address(memory), *map(address, sources)), start, 0, len(table), 0)
+
+    def run_on_numpy(self, sources: Sequence[Array], memory: Array) -> None:
+        """The same for those who make them once: they would wait longer for the code than for NumPy."""
+        for move, source in zip(self._moves, sources, strict=True):
+            blocks, left = divmod(move.rows, move.lanes)
+            axes = blocks + (left > 0), move.columns, move.lanes
+            steps = [step * self._size for step in (move.per_block, move.per_column, 1)]
+            into = np.lib.stride_tricks.as_strided(memory[move.into :], axes, steps)
+            whole = blocks * move.lanes
+            into[:blocks] = source[:whole].reshape(blocks, move.lanes, move.columns).transpose(0, 2, 1)
+            if left:
+                into[blocks, :, :left] = source[whole:].T
+                if move.fill:
+                    into[blocks, :, left:] = 0
 
 
 @lru_cache(maxsize=16)

@@ -35,15 +35,22 @@ class Packing:
             else:
                 self._whole(which.which)
         self._starts = np.array(starts, np.int64) * dtype.itemsize
-        self._run = Moves(self._moves, dtype, machine).run
+        self._made, self._again = Moves(self._moves, dtype, machine), False
 
     def packed(self, shared: Mapping[int, Array]) -> tuple[Array, bytes]:
-        """The memory that everything is packed into, and the end of a table, which points into it."""
+        """The memory that everything is packed into, and the end of a table, which points into it.
+
+        The first time NumPy does it: who runs forward packs once, and would wait longer for the code.
+        """
         memory = rooms.take((self._size,), self._dtype, line=True)
         if self._sources:
             typed = [(shared[i].astype(self._dtype, copy=False), flat) for i, flat in self._sources]
             arrays = [array.reshape(-1, 1) if flat else array for array, flat in typed]
-            self._run(arrays, tuple(array.strides for array in arrays), memory)
+            if self._again:
+                self._made.run(arrays, tuple(array.strides for array in arrays), memory)
+            else:
+                self._made.run_on_numpy(arrays, memory)
+                self._again = True
         return memory, (self._starts + address(memory)).tobytes()
 
     def _shape(self, index: int) -> Shape:
