@@ -16,11 +16,24 @@ from hypothesis import strategies as st
 import elman
 from elman.errors import DataError, SettingError, ShapeError
 from elman.io import safetensors
-from elman.optim import OPTIMISERS, SGD, Adagrad, Adam, AdamW, RMSProp, clip_by_norm, clip_by_value, global_norm, optimiser
-from elman.packs import BLOCK, packs
+from elman.optim import (
+    OPTIMISERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    RMSProp,
+    are_finite,
+    clip_by_norm,
+    clip_by_value,
+    global_norm,
+    optimiser,
+)  # fmt: skip
+from elman.packs import BLOCK, Flats, together
 from elman.updates import SWEEP
 
 SHAPES = {"wi": (3, 4), "b": (4,), "one": (), "none": (0, 2), "ui": (4, 4)}
+TYPES = ("float32", "float64")
 RATES = (0.1, 0.05, 0.2, 0.01, 0.3)
 CASES = (
     SGD(),
@@ -254,14 +267,69 @@ def test_clip_by_value_bounds_each_number():
 
 @hypothesis.settings(max_examples=60, deadline=None)
 @hypothesis.given(st.lists(st.tuples(st.integers(0, 2 * BLOCK), st.sampled_from(["float32", "float64"])), max_size=12))
-def test_packs_hold_every_array_once(sizes):
-    arrays = {f"p{i}": np.zeros(size, dtype) for i, (size, dtype) in enumerate(sizes)}
-    found = list(packs(arrays))
-    assert sorted(name for names in found for name in names) == sorted(arrays)
-    for names in found:
-        assert names
-        assert len(names) == 1 or sum(arrays[name].size for name in names) <= BLOCK
-        assert len({arrays[name].dtype for name in names}) == 1
+def test_flat_arrays_hold_every_array_once(sizes):
+    like = {f"p{i}": np.zeros(size, dtype) for i, (size, dtype) in enumerate(sizes)}
+    parts = [{n: p for n, p in like.items() if p.dtype == dtype} for dtype in TYPES]
+    wholes = [np.arange(sum(p.size for p in part.values()), dtype=dtype) for part, dtype in zip(parts, TYPES, strict=True)]
+    found = Flats(like, zip(wholes, parts, strict=True), finite=True)
+    assert list(found) == list(like)
+    for whole, part in zip(wholes, parts, strict=True):
+        assert not part or found.whole(tuple(part)) is whole
+        assert np.array_equal(np.concatenate([found[name] for name in part] or [whole]), whole)
+
+
+def test_what_is_put_beside_flat_arrays_stands_alone():
+    whole = np.arange(7.0)
+    found = Flats({}, [(whole, {"w": np.ones((2, 3)), "b": np.ones(1)})], finite=True)
+    assert found.are_finite
+    assert found.whole(("b", "w")) is None
+    assert together(found, ("w", "b"), whole.dtype) is whole
+    found["b"] = np.array([math.nan])
+    assert not found.are_finite
+    assert found.whole(("w", "b")) is None
+    apart = together(found, ("w", "b"), np.dtype(np.float32))
+    assert [array.dtype for array in apart] == [np.float32] * 2
+    assert apart[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@every_case
+def test_an_update_goes_on_from_flat_and_from_single_arrays_alike(rule):
+    """What an update returned is found in one piece; copies of it, and memory from a file, are not."""
+    rng = np.random.default_rng(10)
+    start, gradients = random_arrays(rng, dtype="float32"), [random_arrays(rng, dtype="float32") for _ in RATES]
+    p, memory = whole = start, rule.memory(start)
+    for g in gradients:
+        p, memory = rule.update({n: np.array(x) for n, x in p.items()}, g, {n: np.array(x) for n, x in memory.items()}, 0.1)
+        whole = rule.update(whole[0], g, whole[1], 0.1)
+        assert whole[0].whole(tuple(start)) is not None
+    for one, other in zip((p, memory), whole, strict=True):
+        assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+@every_case
+def test_a_scale_is_that_of_the_gradients(rule):
+    rng = np.random.default_rng(11)
+    start, g = random_arrays(rng, dtype="float32"), random_arrays(rng, 5.0, dtype="float32")
+    clipped, norm = clip_by_norm(g, 0.3)
+    expected, kept = rule.update(start, clipped, rule.memory(start), 0.1)
+    found, memory = rule.update(start, g, rule.memory(start), 0.1, scale=0.3 / norm)
+    assert all(found[name].tobytes() == expected[name].tobytes() for name in start)
+    assert all(memory[name].tobytes() == kept[name].tobytes() for name in kept)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_an_update_that_is_not_finite_is_known(wrong):
+    p = {"w": np.ones((5, 3), np.float32), "b": np.ones(4)}
+    found, _ = SGD().update(p, p, SGD().memory(p), 0.1)
+    assert are_finite(found)
+    assert found.are_finite
+    assert not are_finite(dict(found) | {"b": np.array([1.0, wrong])})
+    for name in p:
+        g = {n: np.array(value) for n, value in p.items()}
+        g[name].flat[-1] = wrong
+        found, _ = SGD().update(p, g, SGD().memory(p), 0.1)
+        assert not are_finite(found)
+        assert not found.are_finite
 
 
 # ---------------------------------------------------------------- names and errors

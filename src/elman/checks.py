@@ -183,8 +183,9 @@ def checked_token_targets(owner: str, targets: Any, x: Array, axes: Shape, size:
         raise ShapeError(f"{owner}: {both}; one target a token is wanted")
     if found.shape != axes:
         raise ShapeError(f"{owner}: targets are {written(found.shape)}; tokens {written(axes)} are wanted")
-    found = found if live is None else np.where(live, found, 0)
-    check_tokens(owner, found, size)
+    if live is not None:
+        found = np.where(live, found, 0)
+        check_tokens(owner, found, size)
     return found
 
 

@@ -209,8 +209,8 @@ class Layer(ABC):
     def _parameters_by_name(self) -> dict[str, Array]: ...
 
     @abstractmethod
-    def _checked(self, values: Mapping[str, Any]) -> Any:
-        """Check new parameters without setting any."""
+    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> Any:
+        """Check new parameters without setting any; `ours` are known to fit and to be finite, and belong to nobody else."""
 
     @abstractmethod
     def _set(self, checked: Any) -> None: ...

@@ -91,6 +91,11 @@ class Network(ABC):
             self.rnn.update(before)
             raise
 
+    def _adopt(self, values: Mapping[str, Array]) -> None:
+        """Set all parameters to arrays that are known to fit and to be finite, and belong to nobody else."""
+        self.rnn._set(self.rnn._checked({n: v for n, v in values.items() if n not in self._read_parameters}, ours=True))
+        self.readout._set({name: values[outer] for outer, name in self._read_parameters.items()})
+
     # --- forward ------------------------------------------------------------------------------------------------------
 
     def forward_propagation(self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> Propagation:
@@ -267,7 +272,7 @@ class Network(ABC):
         """Targets in the layout of the head, `[T, B]` tokens or `[T, B, V]`; what stands past a length is not looked at."""
         once, leading = self.head.once, () if batch is None else (batch,)
         axes = leading if once else (*leading, len(y))
-        live = self._live(y, lengths).T.reshape(axes)
+        live = None if lengths is None and len(y) else self._live(y, lengths).T.reshape(axes)
         if self.head.wants_tokens:
             if isinstance(targets, str):
                 targets = self._input(targets)
@@ -286,8 +291,9 @@ class Network(ABC):
     def _live(self, y: Array, lengths: Array | None) -> Array:
         """Which losses `[T, B]` count: all that are within the lengths (read once: all that have a step)."""
         steps, batch = y.shape[:2]
-        held = np.full(batch, steps) if lengths is None else lengths
-        return held[None] > 0 if self.head.once else np.arange(steps)[:, None] < held
+        if lengths is None:
+            return np.full((1 if self.head.once else steps, batch), steps > 0)
+        return lengths[None] > 0 if self.head.once else np.arange(steps)[:, None] < lengths
 
     @abstractmethod
     def _input(self, x: Any, lengths: Any = None) -> Array:

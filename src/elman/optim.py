@@ -7,29 +7,36 @@ from typing import Any, ClassVar
 import numpy as np
 
 from elman.errors import SettingError
-from elman.gates import Array
-from elman.packs import BLOCK, blocks, packed, packs
+from elman.gates import Array, sqrt
+from elman.packs import Flats
+from elman.program import chosen
 from elman.rooms import rooms
-from elman.updates import Arrays, Block, Optimiser
+from elman.updates import Arrays, Numbers, Optimiser
 
 
 def global_norm(arrays: Arrays) -> float:
     """The root of the sum of the squares of all numbers, |g|.
 
-    The squares are summed in float64 and in one order: no bit depends on the threads of a linear algebra library.
+    The squares are summed in float64, 4096 of an array at a time in one order, and these sums exactly: no bit depends on
+    threads or targets.
 
     >>> global_norm({"w": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([12.0])})
     13.0
     """
-    squares, total = np.empty(BLOCK), 0.0
-    for names in packs(arrays):
-        flat = packed([arrays[name] for name in names])
-        for part in blocks(flat.size):
-            square = squares[: part.stop - part.start]
-            np.copyto(square, flat[part])  # first to float64, where no square of a float32 overflows
-            np.multiply(square, square, out=square)
-            total += float(np.add.reduce(square))
-    return math.sqrt(total)
+    found, run = list[float](), chosen("auto").sums_of_squares
+    for dtype in {array.dtype: None for array in arrays.values()}:
+        found += run([array for array in arrays.values() if array.dtype == dtype])
+    try:
+        return math.sqrt(math.fsum(found))
+    except (OverflowError, ValueError):  # some are infinite, or their sum is
+        return math.sqrt(sum(found))
+
+
+def are_finite(arrays: Arrays) -> bool:
+    """Whether no number is NaN or infinite; an update looks at its own numbers while it has them at hand."""
+    if isinstance(arrays, Flats) and arrays.are_finite:
+        return True
+    return all(np.isfinite(array).all() for array in arrays.values())
 
 
 def clip_by_norm(gradients: Arrays, limit: float) -> tuple[dict[str, Array], float]:
@@ -97,12 +104,13 @@ class SGD(Optimiser):
         """The momentum, where there is one."""
         return ("first",) if self.momentum else ()
 
-    def rule(self, at: Block, rate: float, count: int) -> None:
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
         """m <- momentum m + g, and a step along m."""
-        along = _gathered(at, at.g, self.momentum) if self.momentum else at.g
-        if self.nesterov:
-            along = np.add(np.multiply(along, self.momentum, out=at.room), at.g, out=at.room)
-        _descend(at, along, rate)
+        if not self.momentum:
+            return at.p - at.now["rate"] * at.g, {}
+        m = self.momentum * at.old["first"] + at.g
+        along = self.momentum * m + at.g if self.nesterov else m
+        return at.p - at.now["rate"] * along, {"first": m}
 
 
 @dataclass(frozen=True)
@@ -125,12 +133,10 @@ class Adagrad(Optimiser):
         """The sum of squares."""
         return ("second",)
 
-    def rule(self, at: Block, rate: float, count: int) -> None:
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
         """A step by the root of all squares so far."""
-        v = at.new["second"]
-        np.add(at.old["second"], np.multiply(at.g, at.g, out=v), out=v)
-        root = np.add(np.sqrt(v, out=at.room), self.epsilon, out=at.room)
-        _descend(at, np.divide(at.g, root, out=at.room), rate)
+        v = at.old["second"] + at.g * at.g
+        return at.p - at.now["rate"] * (at.g / (sqrt(v) + self.epsilon)), {"second": v}
 
 
 @dataclass(frozen=True)
@@ -156,12 +162,14 @@ class RMSProp(Optimiser):
         """The mean of squares, and the momentum where there is one."""
         return ("first", "second") if self.momentum else ("second",)
 
-    def rule(self, at: Block, rate: float, count: int) -> None:
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
         """A step by the root of the mean square."""
-        _average(at, "second", np.multiply(at.g, at.g, out=at.room), self.decay)
-        root = np.add(np.sqrt(at.new["second"], out=at.room), self.epsilon, out=at.room)
-        along = np.divide(at.g, root, out=at.room)
-        _descend(at, _gathered(at, along, self.momentum) if self.momentum else along, rate)
+        v = self.decay * at.old["second"] + (1 - self.decay) * (at.g * at.g)
+        along = at.g / (sqrt(v) + self.epsilon)
+        if not self.momentum:
+            return at.p - at.now["rate"] * along, {"second": v}
+        m = self.momentum * at.old["first"] + along
+        return at.p - at.now["rate"] * m, {"first": m, "second": v}
 
 
 @dataclass(frozen=True)
@@ -187,13 +195,16 @@ class Adam(Optimiser):
         """The mean of gradients and the mean of squares."""
         return ("first", "second")
 
-    def rule(self, at: Block, rate: float, count: int) -> None:
+    def numbers(self, rate: float, count: int) -> dict[str, float]:
+        """m' / (sqrt(v') + epsilon) = root m' / (sqrt(v) + root epsilon), so that few elements are corrected."""
+        root = math.sqrt(1 - self.beta2**count)
+        return {"rate": rate * root / (1 - self.beta1**count), "least": root * self.epsilon}
+
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
         """A step along the mean gradient by the root of the mean square, both corrected for their start at zero."""
-        _average(at, "first", at.g, self.beta1)
-        _average(at, "second", np.multiply(at.g, at.g, out=at.room), self.beta2)
-        root = math.sqrt(1 - self.beta2**count)  # m' / (sqrt(v') + epsilon) = root m' / (sqrt(v) + root epsilon)
-        along = np.add(np.sqrt(at.new["second"], out=at.room), root * self.epsilon, out=at.room)
-        _descend(at, np.divide(at.new["first"], along, out=at.room), rate * root / (1 - self.beta1**count))
+        m = self.beta1 * at.old["first"] + (1 - self.beta1) * at.g
+        v = self.beta2 * at.old["second"] + (1 - self.beta2) * (at.g * at.g)
+        return at.p - at.now["rate"] * (m / (sqrt(v) + at.now["least"])), {"first": m, "second": v}
 
 
 @dataclass(frozen=True)
@@ -211,27 +222,13 @@ class AdamW(Adam):
     weight_decay: float = 0.01
     decays_gradient: ClassVar[bool] = False
 
-    def rule(self, at: Block, rate: float, count: int) -> None:
+    def numbers(self, rate: float, count: int) -> dict[str, float]:
+        """Those of Adam, and what the parameters are multiplied by."""
+        return super().numbers(rate, count) | {"kept": 1 - rate * self.weight_decay}
+
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
         """Less of the parameters, and a step of Adam."""
-        np.multiply(at.p, 1 - rate * self.weight_decay, out=at.new_p)
-        super().rule(at._replace(p=at.new_p), rate, count)
-
-
-def _average(at: Block, kind: str, value: Array, share: float) -> None:
-    """A running mean: new = share old + (1 - share) value."""
-    new = np.multiply(at.old[kind], share, out=at.new[kind])
-    np.add(new, np.multiply(value, 1 - share, out=at.room), out=new)
-
-
-def _gathered(at: Block, value: Array, momentum: float) -> Array:
-    """The momentum: m <- momentum m + value."""
-    m = np.multiply(at.old["first"], momentum, out=at.new["first"])
-    return np.add(m, value, out=m)
-
-
-def _descend(at: Block, along: Array, rate: float) -> None:
-    """p <- p - rate along."""
-    np.subtract(at.p, np.multiply(along, rate, out=at.room), out=at.new_p)
+        return super().rule(at._replace(p=at.now["kept"] * at.p))
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------

@@ -1,40 +1,19 @@
-"""Packs: arrays by name as few flat ones, worked through in blocks that stay in the cache.
+"""Packs: arrays by name that stand in one flat array, and flat arrays in blocks that stay in the cache.
 
 An operation of NumPy costs half a microsecond however little it does, and a small network has a dozen arrays of a few
-numbers each; so these go together, and what is remembered of them with them. A large array passes in blocks.
+numbers each; so these go together, and what is remembered of them with them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import is_
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.gates import Array
 
-BLOCK = 32768
+BLOCK = 8192
 """Numbers that are worked on at a time."""
-
-
-def packs(arrays: Mapping[str, Array]) -> Iterator[list[str]]:
-    """Names of arrays that go together: small ones of one type, at most `BLOCK` numbers; a large array goes alone.
-
-    >>> list(packs({"w": np.ones((90, 99)), "b": np.ones(99), "u": np.ones((99, 99)), "c": np.ones(99)}))
-    [['w'], ['u'], ['b', 'c']]
-    """
-    small: dict[np.dtype[Any], list[str]] = {}
-    held: dict[np.dtype[Any], int] = {}
-    for name, array in arrays.items():
-        if array.size > BLOCK // 4:
-            yield [name]
-            continue
-        kind = array.dtype
-        if kind not in small or held[kind] + array.size > BLOCK:
-            if kind in small:
-                yield small[kind]
-            small[kind], held[kind] = [], 0
-        small[kind].append(name)
-        held[kind] += array.size
-    yield from small.values()
 
 
 def packed(arrays: Sequence[Array]) -> Array:
@@ -51,6 +30,50 @@ def unpacked(flat: Array, like: Mapping[str, Array]) -> dict[str, Array]:
         found[name] = flat[start:stop].reshape(array.shape)
         start = stop
     return found
+
+
+class Flat(NamedTuple):
+    """A flat array, and the views of it that have names."""
+
+    whole: Array
+    names: tuple[str, ...]
+    views: tuple[Array, ...]
+
+
+class Flats(dict[str, Array]):
+    """Arrays by name, some of which are views of flat ones, one after another; what is put beside them stands alone.
+
+    `finite` says that all of their numbers are known to be so.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Array], flats: Iterable[tuple[Array, Mapping[str, Array]]], *, finite: bool = False
+    ) -> None:
+        super().__init__(arrays)
+        found = []
+        for whole, like in flats:
+            views = unpacked(whole, like)
+            self.update(views)
+            found.append(Flat(whole, tuple(views), tuple(views.values())))
+        self._flats, self._finite = tuple(found), finite
+
+    def whole(self, names: tuple[str, ...]) -> Array | None:
+        """The flat array of just these names, where there is one."""
+        for flat in self._flats:
+            if flat.names == names and all(map(is_, map(self.get, names), flat.views)):
+                return flat.whole
+        return None
+
+    @property
+    def are_finite(self) -> bool:
+        """Whether all numbers are known to be finite."""
+        return self._finite and all(self.whole(flat.names) is not None for flat in self._flats)
+
+
+def together(arrays: Mapping[str, Array], names: tuple[str, ...], dtype: np.dtype[Any]) -> Array | list[Array]:
+    """Arrays of some names as one flat array, where they are views of it; else one by one, of a type."""
+    whole = arrays.whole(names) if isinstance(arrays, Flats) else None
+    return [arrays[name].astype(dtype, copy=False) for name in names] if whole is None else whole
 
 
 def blocks(size: int) -> Iterator[slice]:

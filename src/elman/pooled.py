@@ -56,8 +56,8 @@ class Pooled(Layer):
     def _parameters_by_name(self) -> dict[str, Array]:
         return dict(self.layer.parameters)
 
-    def _checked(self, values: Mapping[str, Any]) -> Any:
-        return self.layer._checked(values)
+    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> Any:
+        return self.layer._checked(values, ours=ours)
 
     def _set(self, checked: Any) -> None:
         self.layer._set(checked)

@@ -15,7 +15,7 @@ from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.repeats import Repeat
 from elman.shapes import written
-from elman.targets import Executable, Outcome, Prepared, Target, target
+from elman.targets import Elementwise, Executable, Outcome, Prepared, Target, circumstances, target
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,32 @@ def _inner(backward: Graph) -> Graph:
 
 def program(graph: Graph, asked: Asked, dtype: str, target_name: str) -> Program:
     """The program of a graph, compiled the first time and kept; another machine has another."""
-    return _program(graph, asked, dtype, target(target_name))
+    return _program(graph, asked, dtype, chosen(target_name))
 
 
 @lru_cache(maxsize=256)
 def _program(graph: Graph, asked: Asked, dtype: str, compiled: Target) -> Program:
     return Program(graph, asked, dtype, compiled)
+
+
+def elementwise(graph: Graph, dtype: np.dtype[Any]) -> Elementwise:
+    """A graph of numbers over every element of arrays of a type, compiled the first time and kept."""
+    return _elementwise(graph, dtype, chosen("auto"))
+
+
+def chosen(name: str) -> Target:
+    """The target of a name, which is looked up anew where the environment has changed."""
+    return _chosen(name, circumstances())
+
+
+@lru_cache(maxsize=16)
+def _chosen(name: str, _: object) -> Target:
+    return target(name)
+
+
+@lru_cache(maxsize=256)
+def _elementwise(graph: Graph, dtype: np.dtype[Any], compiled: Target) -> Elementwise:
+    return compiled.elementwise(graph, dtype)
 
 
 def random_parameters(graph: Graph, inits: Mapping[str, Any], seed: int, dtype: np.dtype[Any]) -> dict[str, Array]:

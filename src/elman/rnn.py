@@ -225,7 +225,9 @@ class RNN(Layer):
     def _parameters_by_name(self) -> dict[str, Array]:
         return self._held.parameters
 
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Array]:
+    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> dict[str, Array]:
+        if ours:
+            return dict(values)
         shapes = {name: value.shape for name, value in self._held.parameters.items()}
         named = {n: self.graph.nodes[i].shape for n, i in self.graph.leaves("parameter").items()}
         return checked_parameters(self.name, shapes | named, values, self.dtype)

@@ -6,7 +6,7 @@ asked for again are used again, as soon as nobody holds them; of a size that is 
 
 from ctypes import addressof, c_char
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ LINE = 64
 SMALL, LARGEST = 1 << 16, 1 << 26
 """Bytes of the smallest array that is used again, for the allocator serves smaller ones well, and of the largest."""
 
-SIZES, HELD = 8, 1 << 26
+SIZES, HELD = 16, 1 << 26
 """Sizes of arrays of which some are kept for the next, and bytes of those of each size."""
 
 
@@ -33,21 +33,29 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 class _Rented:
     """Memory under an array: when the last array that looks at it is gone, it is free for the next."""
 
-    def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any], free: list[Array]) -> None:
+    __slots__ = ("__array_interface__", "_free", "_memory")
+
+    def __init__(self, memory: "_Memory", shape: tuple[int, ...], dtype: np.dtype[Any], free: list["_Memory"]) -> None:
         self._memory, self._free = memory, free
-        at = (int(memory.ctypes.data), False)
-        self.__array_interface__ = {"version": 3, "data": at, "shape": shape, "typestr": dtype.str}
+        self.__array_interface__ = {"version": 3, "data": (memory.start, False), "shape": shape, "typestr": dtype.str}
 
     def __del__(self) -> None:
-        if (len(self._free) + 1) * len(self._memory) <= HELD:
+        if (len(self._free) + 1) * len(self._memory.array) <= HELD:
             self._free.append(self._memory)
+
+
+class _Memory(NamedTuple):
+    """Bytes, and where they stand, which NumPy takes a microsecond to tell."""
+
+    array: Array
+    start: int
 
 
 class Rooms:
     """The memory that is free, by size."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[Array] | None] = {}  # None: asked for once
+        self._free: dict[int, list[_Memory] | None] = {}  # None: asked for once
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, line: bool = False) -> Array:
         """An array that holds anything; with `line` also a small one begins with a line of the cache."""
@@ -63,7 +71,8 @@ class Rooms:
         try:
             memory = free.pop()  # atomic, so that no two callers get the same
         except IndexError:
-            memory = aligned((size,), np.dtype(np.uint8))
+            array = aligned((size,), np.dtype(np.uint8))
+            memory = _Memory(array, int(array.ctypes.data))
         return np.asarray(_Rented(memory, shape, dtype, free))
 
 

@@ -59,7 +59,7 @@ class _Parts(Layer):
     def _parameters_by_name(self) -> dict[str, Array]:
         return {f"{name}.{n}": value for name, part in self.parts.items() for n, value in part.parameters.items()}
 
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> dict[str, Any]:
         unknown = [name for name in values if name.partition(".")[0] not in self.parts]
         if unknown:
             names = ", ".join(self.parameters)
@@ -68,7 +68,7 @@ class _Parts(Layer):
         for name, value in values.items():
             part_name, _, inner = name.partition(".")
             inside[part_name][inner] = value
-        return {name: part._checked(inside[name]) for name, part in self.parts.items()}
+        return {name: part._checked(inside[name], ours=ours) for name, part in self.parts.items()}
 
     def _set(self, checked: dict[str, Any]) -> None:
         for name, part in self.parts.items():

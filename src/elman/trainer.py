@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from operator import is_
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
 from elman.model import Model
 from elman.network import Network
-from elman.optim import clip_by_norm
+from elman.optim import are_finite, global_norm
 from elman.schedules import Averaging, Schedule
 from elman.shapes import written
 from elman.states import State, from_tree
@@ -93,6 +94,7 @@ class Trainer:
         self.step = self.symbols = 0
         self.memory = optimiser.memory(model.parameters)
         self.state: State | None = None
+        self._updated: Mapping[str, Array] = {}
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -111,15 +113,14 @@ class Trainer:
             loss, gradients, last = self.model.gradients(
                 batch.x, batch.targets, state, lengths=batch.lengths, dropout_seed=noise
             )
-            clipped, norm = clip_by_norm(gradients, self.clip)
-            updated, memory = self.optimiser.update(self.model.parameters, clipped, self.memory, rate)
-        try:
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DataError("the loss or a gradient is not finite")
-            self.model.update(updated)  # which refuses what is not finite
-        except DataError as error:
-            where = origin.first_not_finite(self.model, batch, state, noise, loss, gradients, updated)
-            raise DataError(self._unbounded(loss, norm, rate, where)) from error
+            norm = global_norm(gradients)
+            scale = self.clip / norm if norm > self.clip else 1.0
+            updated, memory = self.optimiser.update(self._parameters(), gradients, self.memory, rate, scale=scale)
+            if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
+                where = origin.first_not_finite(self.model, batch, state, noise, loss, gradients, updated)
+                raise DataError(self._unbounded(loss, norm, rate, where))
+        self.model._adopt(updated)
+        self._updated = updated
         if self.averaging is not None:
             self.average = self.averaging.update(updated, self.average)
         self.memory, self.state = memory, last
@@ -146,6 +147,11 @@ class Trainer:
     def count_on(self, seconds: float) -> None:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
+
+    def _parameters(self) -> Mapping[str, Array]:
+        """The parameters of the model: as the last update gave them, where they are these still."""
+        now, last = self.model.parameters, self._updated
+        return last if len(now) == len(last) and all(map(is_, now.values(), last.values())) else now
 
     def _unbounded(self, loss: float, norm: float, rate: float, where: str) -> str:
         return (

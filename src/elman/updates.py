@@ -8,35 +8,43 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from elman.checks import checked_share
 from elman.errors import DataError, SettingError, ShapeError
-from elman.gates import Array
-from elman.packs import BLOCK, blocks, packed, packs, unpacked
-from elman.rooms import rooms
+from elman.gates import Array, absolute, greater, where
+from elman.graph import Builder, Graph
+from elman.nodes import Result
+from elman.packs import Flats, together
+from elman.program import elementwise
 from elman.shapes import written
+from elman.values import Value
 
 Arrays = Mapping[str, Array]
 
 COUNT = "count"
 """The name, in a memory, of the number of updates."""
 
+SCALE = "scale"
+"""The name, among the numbers of an update, of what gradients are multiplied by."""
+
 SWEEP = 64
 """Every so many updates memory that has faded away becomes zero."""
 
 
-class Block(NamedTuple):
-    """A part of the arrays of an update, at most `BLOCK` numbers: what is given, what is to be filled, room to work in."""
+class Numbers(NamedTuple):
+    """An element of the arrays of an update: parameter, gradient, what is remembered by kind, and what `numbers` gives.
 
-    p: Array
-    g: Array
-    old: dict[str, Array]
-    new_p: Array
-    new: dict[str, Array]
-    room: Array
+    They are arrays, or values that are traced.
+    """
+
+    p: Any
+    g: Any
+    old: dict[str, Any]
+    now: dict[str, Any]
 
 
 class Optimiser(ABC):
@@ -58,8 +66,12 @@ class Optimiser(ABC):
         """What is remembered of each parameter: "first", a mean of gradients, and "second", one of their squares."""
 
     @abstractmethod
-    def rule(self, at: Block, rate: float, count: int) -> None:
-        """Fill `new_p` and `new` of a block; `count` is 1 at the first update."""
+    def rule(self, at: Numbers) -> tuple[Any, dict[str, Any]]:
+        """The equations: the new parameter, and what is remembered by kind. They are traced."""
+
+    def numbers(self, rate: float, count: int) -> dict[str, float]:
+        """What is the same for all elements of an update, by name; `count` is 1 at the first."""
+        return {"rate": rate}
 
     def memory(self, parameters: Arrays) -> dict[str, Array]:
         """The memory before the first update: "count", an int64, and zeros by name, "first/waa" and so on."""
@@ -67,49 +79,32 @@ class Optimiser(ABC):
         return {COUNT: np.array(0, np.int64), **zeros}
 
     def update(
-        self, parameters: Arrays, gradients: Arrays, memory: Arrays, rate: float
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        self, parameters: Arrays, gradients: Arrays, memory: Arrays, rate: float, *, scale: float = 1.0
+    ) -> tuple[Flats, Flats]:
         """One update: new parameters, of the types that they had, and new memory; what was given stays as it is.
 
-        Parameters that are left out stay as they are, whether they have gradients or not. Raises `SettingError`,
-        `ShapeError` or `DataError` where gradients or memory do not fit the parameters.
+        Gradients count `scale` times. Parameters that are left out stay as they are, whether they have gradients or not.
+        Raises `SettingError`, `ShapeError` or `DataError` where gradients or memory do not fit the parameters.
         """
         _check(f"{type(self).__name__}: rate", "rate", rate)
         self._check_arrays(parameters, gradients, memory)
         count = int(memory[COUNT]) + 1
-        updated: dict[str, Array] = {}
-        kept = dict(memory) | {COUNT: np.array(count, np.int64)}
-        for names in packs(parameters):
-            like = {name: parameters[name] for name in names}
-            p = packed(list(like.values()))
-            g = packed([gradients[name].astype(p.dtype, copy=False) for name in names])
-            old = {kind: packed([memory[f"{kind}/{name}"] for name in names]) for kind in self.kinds}
-            new_p, new = self._updated(p, g, old, rate, count)
-            updated |= unpacked(new_p, like)
-            for kind, flat in new.items():
-                kept |= unpacked(flat, {f"{kind}/{name}": value for name, value in like.items()})
-        return {name: updated[name] for name in parameters}, kept
+        numbers = self.numbers(rate, count) | {SCALE: scale}
+        updated, kept, finite = list[tuple[Array, Arrays]](), list[tuple[Array, Arrays]](), True
+        for dtype in dict.fromkeys(p.dtype for p in parameters.values()):
+            like = {name: p for name, p in parameters.items() if p.dtype == dtype}
+            names = tuple(like)
+            remembered = {kind: tuple(f"{kind}/{name}" for name in names) for kind in self.kinds}
+            given = {"p": together(parameters, names, dtype), "g": together(gradients, names, dtype)}
+            given |= {kind: together(memory, keys, dtype) for kind, keys in remembered.items()}
+            found, fine = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
+            finite = finite and fine
+            updated.append((found["new_p"], like))
+            for kind, keys in remembered.items():
+                kept.append((found[f"new_{kind}"], dict(zip(keys, like.values(), strict=True))))
+        return Flats(parameters, updated, finite=finite), Flats(dict(memory) | {COUNT: np.array(count, np.int64)}, kept)
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _updated(self, p: Array, g: Array, old: dict[str, Array], rate: float, count: int) -> tuple[Array, dict[str, Array]]:
-        """Flat parameters and memory after an update, in arrays of their own."""
-        new_p, new = (
-            rooms.take(p.shape, p.dtype),
-            {kind: rooms.take(value.shape, value.dtype) for kind, value in old.items()},
-        )
-        room, decayed = np.empty((2, min(BLOCK, p.size)), p.dtype)
-        for part in blocks(p.size):
-            inner, part_g = slice(0, part.stop - part.start), g[part]
-            if self.weight_decay and self.decays_gradient:
-                part_g = np.multiply(p[part], self.weight_decay, out=decayed[inner])
-                np.add(part_g, g[part], out=part_g)
-            olds, news = ({kind: value[part] for kind, value in held.items()} for held in (old, new))
-            self.rule(Block(p[part], part_g, olds, new_p[part], news, room[inner]), rate, count)
-            if count % SWEEP == 0:
-                for value in news.values():
-                    _sweep(value)
-        return new_p, new
 
     def _check_arrays(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> None:
         """Raises an error that names the array that is missing or of another shape."""
@@ -149,10 +144,27 @@ def _check(whose: str, name: str, value: Any) -> None:
             raise SettingError(f"{whose}={value!r} must be a finite number, {least}")
 
 
-def _sweep(memory: Array) -> None:
-    """Set to zero what has faded away.
+@lru_cache(maxsize=64)
+def _traced(rule: Optimiser, swept: np.dtype[Any] | None) -> Graph:
+    """The rule, and what stands before and behind it: gradients scaled, weight decay, memory swept for a type."""
+    builder = Builder(type(rule).__name__, notes=repr(rule))
+    p, g, *kinds = (Value(builder, builder.leaf("input", name, ())) for name in ("p", "g", *rule.kinds))
+    scale, *same = (Value(builder, builder.leaf("parameter", name, ())) for name in (SCALE, *rule.numbers(0.0, 1)))
+    g = g * scale
+    if rule.weight_decay and rule.decays_gradient:
+        g = g + rule.weight_decay * p
+    now = dict(zip(rule.numbers(0.0, 1), same, strict=True))
+    new_p, new = rule.rule(Numbers(p, g, dict(zip(rule.kinds, kinds, strict=True)), now))
+    results = {"new_p": new_p} | {
+        f"new_{kind}": new[kind] if swept is None else _swept(new[kind], swept) for kind in rule.kinds
+    }
+    return builder.finish([Result(name, "output", value.index) for name, value in results.items()])
+
+
+def _swept(memory: Any, dtype: np.dtype[Any]) -> Any:
+    """Memory of which what has faded away is zero.
 
     A mean of gradients that are zero, as for a symbol that no longer comes, falls until it is denormal and stays so, since
     the smallest numbers times 0.9 round to themselves. Operations on them take 40 times as long.
     """
-    memory[np.abs(memory) < np.finfo(memory.dtype).tiny * 2.0**26] = 0
+    return where(greater(float(np.finfo(dtype).tiny) * 2.0**26, absolute(memory)), 0.0, memory)

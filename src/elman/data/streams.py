@@ -44,12 +44,15 @@ class Streams(Counted):
         each = self.batch * self.length
         steps = max(1, (usable - self.length + 1) // each)  # as many from wherever an epoch begins
         self._places = min(self.length, usable - steps * each + 1)
+        self._epoch, self._begin = -1, 0  # drawn once an epoch
         settings = f"batch={batch}, length={length}, seed={seed}"
         data = checksum((self._x,) if targets is None else (self._x, self._targets))
         super().__init__(f"{name}({len(self._x)} steps, {settings}; data {data})", steps)
 
     def _batch(self, epoch: int, step: int) -> Batch:
-        begin = int(drawn(self._seed, epoch).integers(0, self._places))
+        if epoch != self._epoch:
+            self._epoch, self._begin = epoch, int(drawn(self._seed, epoch).integers(0, self._places))
+        begin = self._begin
         apart = (len(self._x) - self._ahead - begin) // self.batch
         at = begin + step * self.length + apart * np.arange(self.batch)[:, None] + np.arange(self.length)  # [B, T]
         x, targets = as_input(self._x[at]), as_targets(self._targets[at + self._ahead])

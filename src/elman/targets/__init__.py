@@ -7,7 +7,7 @@ from functools import cache
 
 from elman.errors import MissingLibraryError, SettingError
 from elman.targets.forced import wanted_machine
-from elman.targets.interface import Executable, Outcome, Prepared, Target
+from elman.targets.interface import Elementwise, Executable, Outcome, Prepared, Target
 from elman.targets.interpreter import InterpreterTarget
 from elman.targets.numpy import NumpyTarget
 
@@ -73,4 +73,4 @@ def _outside() -> int:
     return level
 
 
-__all__ = ["TARGETS", "Executable", "Outcome", "Prepared", "Target", "circumstances", "target"]
+__all__ = ["TARGETS", "Elementwise", "Executable", "Outcome", "Prepared", "Target", "circumstances", "target"]

@@ -1,6 +1,6 @@
 """What every target gives: a plan made runnable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -68,6 +68,23 @@ class Executable(Protocol):
         ...
 
 
+Many = Array | Sequence[Array]
+"""Arrays, or the elements of all of them in one flat array."""
+
+
+class Elementwise(Protocol):
+    """A graph of numbers over every element of arrays."""
+
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+        """Run over as many arrays of each input, of equal sizes, in the floating type that it was made for.
+
+        In place of its arrays an input may be one flat array of the elements of all. `numbers` are the parameters of the
+        graph, the same for all elements. Returns for every output one flat array, new; and whether all numbers of the first
+        of them are finite.
+        """
+        ...
+
+
 class Target(Protocol):
     """Makes a plan runnable."""
 
@@ -81,4 +98,12 @@ class Target(Protocol):
 
     def __call__(self, plan: Plan, dtype: Any) -> Executable:
         """Compile a plan for a floating type."""
+        ...
+
+    def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
+        """Compile a graph of numbers, for every element of arrays of a floating type."""
+        ...
+
+    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+        """Sums of the squares of parts of arrays of one floating type; the order of summation is that of NumPy's."""
         ...

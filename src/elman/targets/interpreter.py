@@ -1,6 +1,6 @@
 """The oracle: gate by gate, step by step, one example at a time, straight from the gate table. Slow, and plainly right."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from elman.gates import GATES, Array
 from elman.graph import Graph
 from elman.passes import Plan
-from elman.targets.interface import Outcome, Prepared
+from elman.targets.interface import Elementwise, Many, Outcome, Prepared
 
 
 def interpret(graph: Graph, leaves: Mapping[str, Any], dtype: Any = np.float64) -> list[Any]:
@@ -62,6 +62,21 @@ class InterpreterTarget:
     def __call__(self, plan: Plan, dtype: Any) -> "Interpreter":
         """Run a plan as it stands."""
         return Interpreter(plan, dtype)
+
+    def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
+        """Run a graph as it stands, on whole arrays."""
+
+        def run(inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+            given = {name: np.concatenate([np.ravel(array) for array in arrays]) for name, arrays in inputs.items()}
+            values = interpret(graph, given | {name: np.asarray(x, dtype) for name, x in numbers.items()}, dtype)
+            found = {name: np.array(values[node]) for name, node in graph.named("output").items()}
+            return found, bool(np.isfinite(next(iter(found.values()))).all())
+
+        return run
+
+    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+        """Of each number by itself."""
+        return [float(x) ** 2 for array in arrays for x in array.flat]
 
 
 class Interpreter:

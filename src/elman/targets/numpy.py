@@ -14,8 +14,9 @@ import numpy as np
 from elman.gates import Array
 from elman.graph import Graph
 from elman.passes import Plan
+from elman.targets.elementwise import NumpyElementwise, sums_of_squares
 from elman.targets.few_rows import by_columns, panels_of
-from elman.targets.interface import Outcome, Prepared
+from elman.targets.interface import Elementwise, Outcome, Prepared
 from elman.targets.numpy_source import Emitter, large_matrices
 from elman.targets.rows import Carried, Chunk, Rows, rows_of
 
@@ -39,6 +40,14 @@ class NumpyTarget:
     def __call__(self, plan: Plan, dtype: Any) -> "NumpyProgram":
         """Write the source of a plan."""
         return NumpyProgram(plan, dtype)
+
+    def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
+        """Gate by gate."""
+        return NumpyElementwise(graph, dtype)
+
+    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+        """Part by part."""
+        return sums_of_squares(arrays)
 
 
 class NumpyProgram:

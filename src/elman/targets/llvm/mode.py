@@ -9,28 +9,28 @@ from llvmlite import ir
 from elman.targets.llvm.frame import POINTER, Frame
 from elman.targets.llvm.vectors import INDEX, Value
 
-MXCSR = 0x1F80 | 0x8040
-"""x86: no exception is raised, to nearest, denormal results and arguments are zeros."""
+MXCSR, MXCSR_ZEROS = 0x1F80, 0x8040
+"""x86: no exception is raised, to nearest; denormal results and arguments are zeros."""
 
-FPCR = 1 << 24
-"""ARM: to nearest, denormal results and arguments are zeros."""
+FPCR_ZEROS = 1 << 24
+"""ARM, where 0 is the rest of it: denormal results and arguments are zeros."""
 
 _WORD = ir.IntType(32)
 
 
 class Mode:
-    """Sets the mode where it is made; `restore` goes before the return."""
+    """Sets the mode where it is made; `restore` goes before the return. With `denormals` these stay what they are."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, *, denormals: bool = False) -> None:
         self.b, self.module = frame.b, frame.module
         self._is_arm = frame.module.triple.startswith(("aarch64", "arm64"))
         if self._is_arm:
             self._callers = self._call("llvm.aarch64.get.fpcr", [], INDEX)
-            self._call("llvm.aarch64.set.fpcr", [INDEX(FPCR)])
+            self._call("llvm.aarch64.set.fpcr", [INDEX(0 if denormals else FPCR_ZEROS)])
         else:
             self._callers, own = self.b.alloca(_WORD), self.b.alloca(_WORD)
             self._call("llvm.x86.sse.stmxcsr", [self._callers])
-            self.b.store(_WORD(MXCSR), own)
+            self.b.store(_WORD(MXCSR if denormals else MXCSR | MXCSR_ZEROS), own)
             self._call("llvm.x86.sse.ldmxcsr", [own])
 
     def restore(self) -> None:

@@ -1,8 +1,8 @@
 """The LLVM target's program: packs parameters, fills the table of a call, and runs the kernel."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from struct import Struct
@@ -15,20 +15,20 @@ import numpy as np
 
 from elman.gates import Array
 from elman.passes import Plan
-from elman.rooms import LINE, aligned, rooms
+from elman.rooms import LINE, rooms
 from elman.targets.interface import Outcome, Prepared
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import engine, stretches
 from elman.targets.llvm.frame import Shaping
-from elman.targets.llvm.groups import Grouping, summed
+from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.kernel import Kernel
 from elman.targets.llvm.lane import WIDE, Lane, RowsLane, WideLane
 from elman.targets.llvm.machine import Machine, current
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import by_length, dense
 from elman.targets.llvm.pace import Pace
-from elman.targets.llvm.places import PAD, Places, columns, lines_of
-from elman.targets.llvm.recipe import Walk
+from elman.targets.llvm.packing import Packing, Unpacking
+from elman.targets.llvm.places import PAD, Places
 from elman.targets.llvm.repeat import Repeat, is_small
 from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.store import emitter, key_of
@@ -41,21 +41,16 @@ BUDGET = 1 << 19
 
 @dataclass
 class Packed(Prepared):
-    """Parameters as the kernel reads them: the end of the table, and the arrays that it points into."""
+    """Parameters as the kernel reads them: the end of the table, and the memory that it points into."""
 
     static: bytes = b""
-    held: list[Array] = field(default_factory=list)
+    held: Array | None = None
 
 
 def _clear_padding(output: Array, lengths: Array) -> None:
     """Zeros past every length of an output `[T, B, ...]`."""
     for example, length in enumerate(np.clip(lengths, 0, len(output)).tolist()):
         output[length:, example] = 0
-
-
-def _words(addresses: Iterable[int]) -> bytes:
-    found = list(addresses)
-    return Struct(f"{len(found)}q").pack(*found)
 
 
 class LlvmProgram:
@@ -83,13 +78,21 @@ class LlvmProgram:
             for name, index in self.graph.leaves("state").items()
         }
         self.state_names = tuple(self.state_shapes)
-        self._statics = len(self.table.shared) + len(self.table.walks) + len(self.table.turned)
         sizes = [(size * self.dtype.itemsize, by_step) for _, size, by_step in self.places.segments()]
         self._by_step = sum(size for size, by_step in sizes if by_step)
         self._by_example = sum(size for size, by_step in sizes if not by_step)
         self._spare = (len(sizes) + 3) * LINE + PAD * self.dtype.itemsize
         self.multiplications = sum(plan.multiplications(phase) for phase in ("before", "loop", "after"))
-        self._words = Struct(f"{len(self.table.names) - self._statics}q")
+        statics = len(self.table.shared) + len(self.table.walks) + len(self.table.turned)
+        self._words = Struct(f"{len(self.table.names) - statics}q")
+
+    @cached_property
+    def _packing(self) -> Packing:
+        return Packing(self.plan, self.table, self.dtype, self.machine)
+
+    @cached_property
+    def _unpacking(self) -> Unpacking:
+        return Unpacking(self.plan, self.table, self.dtype, self.machine)
 
     # --- code ---------------------------------------------------------------------------------------------------------
 
@@ -131,41 +134,8 @@ class LlvmProgram:
     def prepare(self, parameters: Mapping[str, Array], *, lasting: bool = False) -> Packed:
         """Compute what needs only the parameters, and pack matrices as the kernel walks along them."""
         shared = computed(self.plan, parameters, self.dtype)
-        held = []
-        for name, which in self.table.names[-self._statics :] if self._statics else ():
-            if name == "pack":
-                held.append(self._panels(which, shared))
-            else:
-                held.append(self._columns(shared[which]) if name == "turned" else self._whole(shared[which.which]))
-        return Packed(shared, static=_words(address(array) for array in held), held=held)
-
-    def _whole(self, value: Array) -> Array:
-        """A value that is read as it is, with a vector's width to spare behind it."""
-        memory = aligned((value.size + PAD,), self.dtype)
-        memory[: value.size] = value.ravel()
-        return memory
-
-    def _panels(self, walk: Walk, shared: Mapping[int, Array]) -> Array:
-        """Matrices side by side: for every vector of lanes all columns, for every column the lanes of each matrix."""
-        matrices = [shared[index] for index in walk.matrices(self.graph)]
-        rows, width = matrices[0].shape
-        lanes = self.lanes
-        while lanes // 2 >= rows:
-            lanes //= 2
-        blocks = -(-rows // lanes)
-        panels = rooms.take((blocks, width, len(matrices), lanes), self.dtype, line=True)
-        for k, matrix in enumerate(matrices):
-            whole = rows // lanes
-            panels[:whole, :, k] = matrix[: whole * lanes].reshape(whole, lanes, width).transpose(0, 2, 1)
-            if blocks > whole:
-                panels[whole, :, k] = 0
-                panels[whole, :, k, : rows - whole * lanes] = matrix[whole * lanes :].T
-        return panels
-
-    def _columns(self, matrix: Array) -> Array:
-        turned = np.zeros((matrix.shape[1], columns((matrix.shape[0],), True)), self.dtype)
-        turned[:, : matrix.shape[0]] = matrix.T
-        return turned
+        memory, static = self._packing.packed(shared)
+        return Packed(shared, static=static, held=memory)
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -213,32 +183,12 @@ class LlvmProgram:
             last[name] = np.array(first) if padded or not steps else np.empty_like(first)
             held.append(first)
             call += address(first), address(last[name])
-        summed_up = self._no_totals() if totals is None else dict(totals)
+        summed_up = {} if not self.table.totals else self._unpacking.zeros() if totals is None else dict(totals)
         call += (address(total) for total in summed_up.values())
         if steps and batch:
             compute(self, prepared, call, rows)
-        return Outcome(outputs, last, self._sums(prepared, summed_up) if summed_up else {}, summed_up)
-
-    def _no_totals(self) -> dict[int, Array]:
-        zeros = {index: rooms.take(self._lying(index), self.dtype) for index in self.table.totals}
-        for zero in zeros.values():
-            zero[...] = 0
-        return zeros
-
-    def _lying(self, index: int) -> tuple[int, int]:
-        """Rows and padded columns of a total in memory; of scattered columns each is a row."""
-        gate, shape = summed(self.plan, index)[0], self.graph.nodes[index].shape
-        return (int(shape[1]), columns(shape[:1], True)) if gate == "scatter" else (lines_of(shape), columns(shape, True))
-
-    def _sums(self, prepared: Packed, totals: Mapping[int, Array]) -> dict[str, Array]:
-        """What is made of the totals, in the shapes that the graph gives them."""
-        found = {}
-        for index, total in totals.items():
-            shape = self.graph.nodes[index].shape
-            turned = summed(self.plan, index)[0] == "scatter"
-            value = total[:, : int(shape[0])].T if turned else total[:, : int(shape[-1]) if shape else 1]
-            found[index] = np.ascontiguousarray(value).reshape(shape)
-        return finished(self.plan, prepared.shared, found, self.dtype)
+        sums = finished(self.plan, prepared.shared, self._unpacking.unpacked(summed_up), self.dtype) if summed_up else {}
+        return Outcome(outputs, last, sums, summed_up)
 
     @property
     def has_totals(self) -> bool:

@@ -1,24 +1,35 @@
 """The LLVM target: which plans it takes, and for which machine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from elman.gates import Array
 from elman.graph import Graph
 from elman.nodes import LEAVES
 from elman.passes import Plan
 from elman.passes.dependence import dependence
 from elman.passes.expansions import with_expansions
 from elman.passes.schedule import SUMMED, fused
-from elman.targets.interface import Executable
+from elman.targets.elementwise import NumpyElementwise
+from elman.targets.elementwise import sums_of_squares as summed_on_numpy
+from elman.targets.interface import Elementwise, Executable
+from elman.targets.llvm.elementwise import LlvmElementwise, sums_of_squares
 from elman.targets.llvm.groups import LANEWISE, VIEWS
 from elman.targets.llvm.machine import Machine, current
 from elman.targets.llvm.program import LlvmProgram
+from elman.targets.llvm.vectors import FLOATS
 from elman.targets.llvm.whole import WHOLE
 from elman.targets.llvm.words import WORDS
 from elman.targets.numpy import NumpyProgram
 
 GATES = frozenset((*LEAVES, *WORDS, *LANEWISE, *VIEWS, *WHOLE, "total"))
 """What can be compiled."""
+
+TYPES = frozenset(map(np.dtype, FLOATS))
+"""Types that it has."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,16 @@ class LlvmTarget:
         if not compiles(plan.graph):
             return NumpyProgram(plan, dtype)
         return LlvmProgram(plan, dtype, self.machine)
+
+    def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
+        """Machine code for types that it has; NumPy runs others."""
+        known = np.dtype(dtype) in TYPES
+        return LlvmElementwise(graph, dtype, self.machine) if known and self.machine else NumpyElementwise(graph, dtype)
+
+    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+        """Compiled, for types that it has."""
+        known = bool(arrays) and arrays[0].dtype in TYPES
+        return sums_of_squares(arrays, self.machine) if known and self.machine else summed_on_numpy(arrays)
 
 
 def compiles(graph: Graph) -> bool:
