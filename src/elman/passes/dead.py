@@ -10,9 +10,12 @@ def without_dead(graph: Graph) -> Graph:
     for index in reversed(range(len(graph.nodes))):
         if index in needed:
             needed.update(graph.nodes[index].inputs)
+    needed |= {i for i, node in enumerate(graph.nodes) if node.gate in LEAVES and node.gate != "constant"}
+    if len(needed) == len(graph.nodes):
+        return graph
     builder = Builder(graph.name, notes=graph.notes, merge=False)
     new: dict[int, int] = {}
-    for index, node in enumerate(graph.nodes):
-        if index in needed or (node.gate in LEAVES and node.gate != "constant"):
-            new[index] = builder.copy(node, (new[i] for i in node.inputs))
+    for index in sorted(needed):
+        node = graph.nodes[index]
+        new[index] = builder.copy(node, (new[i] for i in node.inputs))
     return builder.finish(Result(r.name, r.role, new[r.node]) for r in graph.results)

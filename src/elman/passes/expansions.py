@@ -7,6 +7,8 @@ from elman.nodes import LEAVES, Result
 
 def with_expansions(graph: Graph) -> Graph:
     """Make an expansion a value of its own, x times 1, before gates that need it in memory: sums, products, parts."""
+    if not any(node.gate == "expand" for node in graph.nodes):
+        return graph
     builder = Builder(graph.name, notes=graph.notes)
     new: dict[int, int] = {}
     made: dict[int, int] = {}
