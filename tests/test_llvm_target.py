@@ -117,7 +117,7 @@ def test_chunks_of_time_and_threads_change_no_bit(name, monkeypatch):
             assert_bits(p.run(made, lengths=p.lengths), whole)
         finally:
             elman.threads(None)
-    monkeypatch.setattr(LlvmProgram, "_room", lambda self, batch, steps: 2 * batch)
+    monkeypatch.setattr(LlvmProgram, "room", lambda self, batch, steps: 2 * batch)
     assert_bits(p.run(made, lengths=p.lengths), whole)
 
 
