@@ -6,9 +6,10 @@ from typing import Any
 
 from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
+from elman.io.onnx.binding import WRONG, Bound
 from elman.io.onnx.carried import Carried
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import WRONG, check, checked_inputs, evaluated, once
+from elman.io.onnx.evaluate import check, checked_inputs, once
 from elman.io.onnx.folding import folded, graphs
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
@@ -71,6 +72,7 @@ class ImportedModel:
         self._inner = dict(_inner(self._net, {}))
         self.declared = net.inputs
         self._starts = tuple(state) if state else state_inputs(self._net)
+        self._bound = Bound(self._net, self._starts if not state else ())
         ends = tuple(state.values()) if state else state_outputs(self._net)
         self.inputs = {name: declared for name, declared in net.inputs.items() if name not in self._starts}
         self.outputs = {name: declared for name, declared in net.outputs.items() if name not in ends}
@@ -118,7 +120,7 @@ class ImportedModel:
             # in a branch or loop, whose state nobody can have
             return self._inner[id(node)](inputs)[0] if id(node) in self._inner else once(node, inputs)
 
-        return evaluated(self._net, dict(values), run), last
+        return self._bound(values, run), last
 
     def initial_state(self, batch: int = 1) -> State:
         """Zeros, for a batch. Raises `SettingError` for no number of examples."""

@@ -247,6 +247,12 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **SEQUENCES,
 }
 
+INTEGERS: dict[str, tuple[int, ...]] = {
+    "Reshape": (1,), "Squeeze": (1,), "Unsqueeze": (1,), "Expand": (1,), "Tile": (1,), "ConstantOfShape": (0,),
+    "Slice": (1, 2, 3, 4), "Pad": (1, 3), **{name: (1,) for name in OPERATORS if name.startswith("Reduce")},
+}  # fmt: skip
+"""Which inputs of an operator are axes, sizes or places; constant ones are read once."""
+
 BEFORE_13 = {"Softmax": _over_the_rest("softmax"), "LogSoftmax": _over_the_rest("log_softmax"), **RARER_BEFORE_13}
 """What these operators were before version 13."""
 

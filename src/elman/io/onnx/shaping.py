@@ -8,7 +8,9 @@ import numpy as np
 
 def integers(given: Any) -> tuple[int, ...] | None:
     """Axes, sizes or places, however a file gives them."""
-    return None if given is None else tuple(map(int, np.asarray(given).reshape(-1).tolist()))
+    if given is None or type(given) is tuple:
+        return given
+    return tuple(map(int, np.asarray(given).reshape(-1).tolist()))
 
 
 def squeeze(x: Any, axes: Any = None) -> Any:

@@ -19,11 +19,18 @@ FOLDED = 2**22
 
 def check_size(op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], largest: int = LARGEST) -> None:
     """Raises `ModelFileError` for an operator whose result would be larger than its inputs and than `largest`."""
+    if op in BOUNDED and 0 < prod(value.size for value in inputs if isinstance(value, np.ndarray)) <= largest:
+        return
     shapes = [value.shape for value in inputs if isinstance(value, np.ndarray)]
     wanted = prod(np.broadcast_shapes(*shapes)) if op in BROADCAST else RULES[op](inputs, attributes) if op in RULES else 0
     if wanted > max(largest, sum(map(prod, shapes))):
         told = ", ".join(map(written, shapes))
         raise ModelFileError(f"it would give {wanted:,} numbers from inputs {told}; {largest:,} are the most")
+
+
+def may_grow(op: str) -> bool:
+    """Whether what an operator gives can be larger than its inputs."""
+    return op in BROADCAST or op in RULES
 
 
 def _product(shape: Any) -> int:
@@ -86,3 +93,6 @@ BROADCAST = frozenset(
      "Less", "LessOrEqual", "And", "Or", "Xor", "Where")
 )  # fmt: skip
 """Operators whose inputs meet as NumPy's do; of all others the result is no larger than the inputs."""
+
+BOUNDED = BROADCAST | {"Gather", "MatMul", "Gemm"}
+"""Operators whose result has no more numbers than the product of those of its inputs, if none of them is empty."""
