@@ -107,8 +107,9 @@ class Bound:
         while inputs and inputs[-1] == LEFT_OUT:
             inputs.pop()
         for place in INTEGERS.get(node.op, ()):
-            if place < len(inputs) and node.inputs[place] in net.constants:
-                inputs[place] = self._slot(integers(net.constants[node.inputs[place]]))
+            known = self._slots[inputs[place]] if place < len(inputs) else None
+            if known is not None:  # a constant, of this graph or one around it
+                inputs[place] = self._slot(integers(known))
         function = self._function(net, node)
         if maybe_absent:
             return Step(node, False, partial(_unless_absent, function, len(outputs)), tuple(inputs), outputs)

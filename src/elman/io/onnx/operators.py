@@ -56,7 +56,7 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
-    return np.power(a, b).astype(a.dtype)
+    return np.power(a, b).astype(a.dtype, copy=False)
 
 
 def _modulus(a: Any, b: Any, *, fmod: int = 0) -> Any:
@@ -98,6 +98,13 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
         return np.asarray(function(x, axis=along, keepdims=bool(keepdims)), x.dtype)
 
     return applied
+
+
+def _mean(x: Any, **options: Any) -> Any:
+    if x.dtype.kind != "f" or x.itemsize < 4 or not x.size:  # which NumPy adds up in another type, or warns of
+        return np.mean(x, **options)
+    total = np.add.reduce(x, **options)
+    return total / x.dtype.type(x.size // total.size)
 
 
 def _norm(x: Any, **options: Any) -> Any:
@@ -229,11 +236,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReverseSequence": shaping.reverse_sequence,
     "CumSum": _cumsum,
     # sums
-    "ReduceSum": _reduced(np.sum),
-    "ReduceMean": _reduced(np.mean),
-    "ReduceMax": _reduced(np.max),
-    "ReduceMin": _reduced(np.min),
-    "ReduceProd": _reduced(np.prod),
+    "ReduceSum": _reduced(np.add.reduce),
+    "ReduceMean": _reduced(_mean),
+    "ReduceMax": _reduced(np.maximum.reduce),
+    "ReduceMin": _reduced(np.minimum.reduce),
+    "ReduceProd": _reduced(np.multiply.reduce),
     "ReduceL2": _reduced(_norm),
     "ReduceL1": _reduced(lambda x, **options: np.abs(x).sum(**options)),
     "ReduceSumSquare": _reduced(lambda x, **options: np.square(x).sum(**options)),
