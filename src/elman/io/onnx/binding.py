@@ -4,7 +4,7 @@ A node of a small net takes a microsecond or two; to look up its operator, its a
 time it runs, took two more, and another two where other code had been run in between.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,9 +51,9 @@ class Part(NamedTuple):
 
 
 class Bound:
-    """A net that can be run often, also by several threads: `bound(values, run_recurrent)` is every value by its name.
+    """A net that can be run often, also by several threads: `bound(values, run_recurrent, names)` is those values by name.
 
-    No value grows beyond `largest`. Inputs named in `optional` may be `ABSENT`.
+    Without `names` it is every value of the net. None grows beyond `largest`. Inputs named in `optional` may be `ABSENT`.
     """
 
     def __init__(self, net: Net, optional: Sequence[str] = (), largest: int = LARGEST) -> None:
@@ -67,12 +67,15 @@ class Bound:
         self._inputs = inputs
         self._whole = self._part(net, inputs, inner=False)
 
-    def __call__(self, values: Mapping[str, Any], run_recurrent: RunRecurrent) -> Values:
+    def __call__(
+        self, values: Mapping[str, Any], run_recurrent: RunRecurrent, names: Iterable[str] | None = None
+    ) -> Values:
         slots = self._slots.copy()
         for name, value in values.items():
             slots[self._inputs[name]] = value
         Run(self, slots, run_recurrent).steps(self._whole.steps)
-        return {name: slots[at] for name, at in self._whole.slots.items()}
+        at = self._whole.slots
+        return {name: slots[at[name]] for name in (at if names is None else names)}
 
     # --- binding ------------------------------------------------------------------------------------------------------
 

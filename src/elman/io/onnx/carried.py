@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import is_finite
 from elman.errors import ModelFileError, SettingError
 from elman.gates import Array
 from elman.io.onnx.reading import Declared, Net
@@ -30,6 +31,7 @@ class Carried:
         self._declared = {name: declared.shape or () for name, declared in net.inputs.items()}
         self._names = {self._declared[name][axis] for name, axis in self._axes.items() if axis is not None}
         self._types = {name: net.inputs[name].dtype or np.dtype(np.float32) for name in pairs}
+        self._dtype = np.result_type(*self._types.values())
 
     def zeros(self, batch: int) -> State:
         """The state of zeros, for a batch, or for one example where the file has none."""
@@ -43,9 +45,20 @@ class Carried:
         Raises `ShapeError` or `DataError` for a state that does not fit.
         """
         batch = None if not self._has_batch else state.batch if isinstance(state, State) else self._batch(given)
-        dtype = np.result_type(*self._types.values())
-        arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=dtype)
+        if self._made(state):
+            return {name: self._as_in_file(name, array) for name, array in state.items()}
+        arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=self._dtype)
         return {name: self._as_in_file(name, array) for name, array in arrays.items()}
+
+    def _made(self, state: Any) -> bool:
+        """Whether a state is for certain one that came from here: then it need not be checked again."""
+        if type(state) is not State or state.cell != self._cell or list(state) != list(self._shapes):
+            return False
+        if not self._has_batch or state.batch is None:
+            return False
+        lead = (state.batch,)
+        fits = all(a.shape == lead + self._shapes[name] and a.dtype == self._types[name] for name, a in state.items())
+        return fits and is_finite(*state.values())
 
     def _batch(self, given: Mapping[str, Array]) -> int:
         """The size that is called as the open one of the state, or else the first of all."""

@@ -36,8 +36,7 @@ def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
     """
     net = read(source)
     check(net)
-    found = Bound(net)(checked_inputs(net, inputs), once)
-    return {name: found[name] for name in net.outputs}
+    return Bound(net)(checked_inputs(net, inputs), once, net.outputs)
 
 
 def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:

@@ -66,6 +66,8 @@ def _modulus(a: Any, b: Any, *, fmod: int = 0) -> Any:
 def _activation(name: str) -> Callable[..., Any]:
     """An activation of the recurrent operators as an operator of its own."""
     row = ACTIVATIONS[name]
+    if name.lower() in GATES:  # one gate says it all
+        return GATES[name.lower()].forward
 
     def applied(x: Any, *, alpha: float | None = row.alpha, beta: float | None = row.beta) -> Any:
         return np.asarray(row.equation(x, alpha, beta), x.dtype)

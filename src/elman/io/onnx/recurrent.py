@@ -70,12 +70,12 @@ class Recurrent:
         """The state to start from: one of the layer where its type is that of the layer, so that calls can come again."""
         if all(value is None for value in initial):
             return None
-        zeros = self.layer._zero_states(batch)
         each, alike = {}, True
-        for at, part in enumerate(DIRECTIONS[self.direction]):
-            pairs = zip(initial, (zeros[part] if part else zeros).items(), strict=False)  # c is an LSTM's
-            each[part] = {name: zero if array is None else self._outer(array)[at] for array, (name, zero) in pairs}
-            alike &= all(array.dtype == self.layer.dtype for array in each[part].values())
+        for at, (part, leaf) in enumerate(zip(DIRECTIONS[self.direction], self.layer._leaves(), strict=True)):
+            arrays = [None if array is None else self._outer(array)[at] for array in initial]
+            pairs = zip(arrays, leaf._zero_states(batch).items(), strict=False)  # c is an LSTM's
+            each[part] = {name: zero if array is None else array for array, (name, zero) in pairs}
+            alike &= all(array.dtype == leaf.dtype for array in each[part].values())
         given = each.get("", each)
         return self.layer._state_out(given, batch) if alike else given
 

@@ -85,16 +85,22 @@ def filled(shape: Any, *, value: Any = None) -> Any:
 
 def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
     """Operator Pad: the widths before all axes come first."""
-    along, ends = integers(axes) or tuple(range(x.ndim)), integers(pads) or ()
-    width = [(0, 0)] * x.ndim
-    for at, axis in enumerate(along):
-        width[axis] = (ends[at], ends[at + len(along)])
+    width = widths(x.ndim, integers(pads) or (), integers(axes))
     if mode == "constant":
         return np.pad(x, width, constant_values=0 if value is None else np.asarray(value).reshape(-1)[0])
     for axis, (before, after) in enumerate(width):
         if before or after:
             x = x.take(_padded(x.shape[axis], before, after, mode), axis)
     return x
+
+
+@lru_cache
+def widths(rank: int, pads: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[tuple[int, int], ...]:
+    """How much Pad adds before and after each axis."""
+    along, width = axes or tuple(range(rank)), [(0, 0)] * rank
+    for at, axis in enumerate(along):
+        width[axis] = (pads[at], pads[at + len(along)])
+    return tuple(width)
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import ModelFileError
-from elman.io.onnx.shaping import integers
+from elman.io.onnx.shaping import integers, widths
 from elman.shapes import written
 
 LARGEST = 2**28
@@ -47,12 +47,9 @@ def _expand(inputs: Sequence[Any], _: Mapping[str, Any]) -> int:
 
 
 def _pad(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> int:
-    x, widths = inputs[0], integers(inputs[1] if len(inputs) > 1 else attributes.get("pads")) or ()
-    axes = integers(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else tuple(range(x.ndim))
-    sizes = list(x.shape)
-    for at, axis in enumerate(axes or ()):
-        sizes[axis] += max(0, widths[at]) + max(0, widths[at + len(axes or ())])
-    return prod(sizes)
+    x, pads = inputs[0], integers(inputs[1] if len(inputs) > 1 else attributes.get("pads")) or ()
+    width = widths(x.ndim, pads, integers(inputs[3]) if len(inputs) > 3 else None)
+    return prod(n + max(0, before) + max(0, after) for n, (before, after) in zip(x.shape, width, strict=True))
 
 
 def _one_hot(inputs: Sequence[Any], _: Mapping[str, Any]) -> int:
