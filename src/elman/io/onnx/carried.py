@@ -46,7 +46,7 @@ class Carried:
         """
         batch = None if not self._has_batch else state.batch if isinstance(state, State) else self._batch(given)
         if self._made(state):
-            return {name: self._as_in_file(name, array) for name, array in state.items()}
+            return {name: self._as_in_file(name, array if self._has_batch else array[None]) for name, array in state.items()}
         arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=self._dtype)
         return {name: self._as_in_file(name, array) for name, array in arrays.items()}
 
@@ -54,9 +54,9 @@ class Carried:
         """Whether a state is for certain one that came from here: then it need not be checked again."""
         if type(state) is not State or state.cell != self._cell or list(state) != list(self._shapes):
             return False
-        if not self._has_batch or state.batch is None:
+        if (state.batch is not None) != self._has_batch:
             return False
-        lead = (state.batch,)
+        lead = () if state.batch is None else (state.batch,)
         fits = all(a.shape == lead + self._shapes[name] and a.dtype == self._types[name] for name, a in state.items())
         return fits and is_finite(*state.values())
 
