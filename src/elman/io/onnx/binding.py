@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman.errors import DataError, ElmanError, ModelFileError, ShapeError, one_line
-from elman.gates import Array
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.loops import PARTS, SUBGRAPHS
 from elman.io.onnx.operators import INTEGERS, as_arrays, operator
@@ -67,9 +66,8 @@ class Bound:
         self._inputs = inputs
         self._whole = self._part(net, inputs, inner=False)
 
-    def __call__(
-        self, values: Mapping[str, Any], run_recurrent: RunRecurrent, names: Iterable[str] | None = None
-    ) -> Values:
+    def __call__(self, values: Mapping[str, Any], run_recurrent: RunRecurrent, names: Iterable[str] | None = None) -> Values:
+        """Run it; what `run_recurrent` is given are recurrent nodes, with their inputs."""
         slots = self._slots.copy()
         for name, value in values.items():
             slots[self._inputs[name]] = value

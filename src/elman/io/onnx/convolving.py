@@ -1,6 +1,5 @@
 """The operator Conv over any number of axes: every window of the input is a column, and the weights are one product."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
