@@ -18,16 +18,6 @@ def file_of(package: str, ending: str) -> Path:
     return next(Path(entry.locate()) for entry in files(package) or () if str(entry).endswith(ending))
 
 
-def session(path: Path) -> Any:
-    """A file in ONNX Runtime, on one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 @dataclass(frozen=True)
 class Compared:
     """What a net gives here and in its own runtime: how far apart at most, of numbers how large, and seconds a call."""

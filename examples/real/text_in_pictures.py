@@ -11,8 +11,9 @@ import ast
 from pathlib import Path
 
 import numpy as np
-from beside import Compared, difference, file_of, in_turn, session
+from beside import Compared, difference, file_of, in_turn
 from PIL import Image, ImageDraw, ImageFont
+from runtime import session
 
 import elman
 from elman.labellings import ctc_decode

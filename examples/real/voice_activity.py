@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from beside import Compared, difference, file_of, in_turn, session
+from beside import Compared, difference, file_of, in_turn
+from runtime import session
 
 import elman
 

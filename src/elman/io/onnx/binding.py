@@ -13,7 +13,7 @@ import numpy as np
 from elman.errors import DataError, ElmanError, ModelFileError, ShapeError, one_line
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.loops import PARTS, SUBGRAPHS
-from elman.io.onnx.operators import INTEGERS, as_arrays, operator
+from elman.io.onnx.operators import INTEGERS, WITH_PLANS, as_arrays, operator
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node
 from elman.io.onnx.shaping import integers
 from elman.io.onnx.sizes import LARGEST, check_size, may_grow
@@ -125,6 +125,8 @@ class Bound:
         function = operator(node.op, net.opset, node.domain)
         assert function is not None, "the net was checked"
         settings = {name: tuple(given) if isinstance(given, list) else given for name, given in node.attributes.items()}
+        if not node.domain and node.op in WITH_PLANS:
+            return WITH_PLANS[node.op](**settings)
         told = {"outputs": len(node.outputs)} if node.op in WITH_OUTPUTS else {}
         applied = partial(function, **told, **settings) if told or settings else function
         return partial(_sized, node.op, settings, self._largest, applied) if may_grow(node.op) else applied

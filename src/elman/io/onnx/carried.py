@@ -68,7 +68,7 @@ class Carried:
 
     def _as_in_file(self, name: str, array: Array) -> Array:  # [B, ...]
         axis = self._axes[name]
-        turned = array[0] if axis is None else np.moveaxis(array, 0, axis)
+        turned = array[0] if axis is None else array if axis == 0 else np.moveaxis(array, 0, axis)
         return turned.astype(self._types[name], copy=False)
 
     def written(self, found: Mapping[str, Array]) -> State:

@@ -1,6 +1,6 @@
 """The operator Conv over any number of axes: every window of the input is a column, and the weights are one product."""
 
-from functools import lru_cache
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,6 +11,10 @@ from elman.shapes import written
 
 AUTOMATIC = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 """What `auto_pad` may be; what SAME adds goes to both ends, and an odd rest to the upper or the lower one."""
+
+
+KEPT = 32
+"""Sizes of inputs that a node keeps plans for."""
 
 
 class Plan(NamedTuple):
@@ -26,33 +30,47 @@ class Plan(NamedTuple):
     output: tuple[int, ...]
 
 
-def convolved(
-    x: Any,
-    w: Any,
-    b: Any = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: tuple[int, ...] | None = None,
-    group: int = 1,
-    kernel_shape: tuple[int, ...] | None = None,
-    pads: tuple[int, ...] | None = None,
-    strides: tuple[int, ...] | None = None,
-) -> Any:
-    """Operator Conv: x `[B, C, ...]`, w `[M, C/group, ...]`, b `[M]`."""
-    told = (auto_pad, dilations, group, kernel_shape, pads, strides)
-    plan = _planned(x.shape, w.shape, x.itemsize, *told)
-    if plan.padded is None:
-        x = np.ascontiguousarray(x)
-    else:
-        inner, x = x, np.zeros(plan.padded, x.dtype)
-        x[plan.inside] = inner
-    # as_strided takes five times as long where there is little to copy
-    windows = np.ndarray(plan.windows, x.dtype, x, 0, plan.steps) if x.size else np.zeros(plan.windows, x.dtype)
-    y = np.matmul(w.reshape(plan.weights), windows.reshape(plan.columns)).reshape(plan.output)
-    return y if b is None else y + b.reshape(plan.bias)
+class Convolution:
+    """The operator Conv with its attributes: x `[B, C, ...]`, w `[M, C/group, ...]`, b `[M]`."""
+
+    def __init__(
+        self,
+        *,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> None:
+        self._settings = (auto_pad, dilations, group, kernel_shape, pads, strides)
+        self._plans: dict[Any, Plan] = {}
+
+    def __call__(self, x: Any, w: Any, b: Any = None) -> Any:
+        """What it gives. Raises `ModelFileError` for sizes that do not fit."""
+        plan = self._plans.get((x.shape, w.shape, x.itemsize)) or self._plan(x, w)
+        if plan.padded is None:
+            x = np.ascontiguousarray(x)
+        else:
+            inner, x = x, np.zeros(plan.padded, x.dtype)
+            x[plan.inside] = inner
+        # as_strided takes five times as long where there is little to copy
+        windows = np.ndarray(plan.windows, x.dtype, x, 0, plan.steps) if x.size else np.zeros(plan.windows, x.dtype)
+        y = np.matmul(w.reshape(plan.weights), windows.reshape(plan.columns)).reshape(plan.output)
+        return y if b is None else y + b.reshape(plan.bias)
+
+    def _plan(self, x: Any, w: Any) -> Plan:
+        if len(self._plans) >= KEPT:
+            self._plans.clear()
+        plan = self._plans[x.shape, w.shape, x.itemsize] = _planned(x.shape, w.shape, x.itemsize, *self._settings)
+        return plan
 
 
-@lru_cache(maxsize=256)
+def convolved(x: Any, w: Any, b: Any = None, **attributes: Any) -> Any:
+    """Operator Conv, once."""
+    return Convolution(**attributes)(x, w, b)
+
+
 def _planned(
     shape: tuple[int, ...], weights: tuple[int, ...], itemsize: int, auto_pad: str, dilations: Any, group: int,
     kernel_shape: Any, pads: Any, strides: Any,

@@ -92,14 +92,20 @@ def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] 
     return {name: _checked_input(net, name, value) for name, value in inputs.items()}
 
 
+TAKEN = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+"""Kinds of numbers that are taken for those that are declared."""
+
+
 def _checked_input(net: Net, name: str, given: Any) -> Array:
     declared = net.inputs[name]
+    if type(given) is np.ndarray and given.dtype == declared.dtype and given.shape == declared.shape:
+        return given
     try:
         array: Array = np.asarray(given)
     except ValueError:
         raise ShapeError(f"{net.name}: input {name} has rows of different lengths; {declared} is wanted") from None
     kind = "" if declared.dtype is None else declared.dtype.kind
-    if kind and array.dtype.kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind, kind):
+    if kind and array.dtype.kind not in TAKEN.get(kind, kind):
         raise DataError(f"{net.name}: input {name} is {array.dtype} {written(array.shape)}; {declared} is wanted")
     sizes = declared.shape
     if sizes is not None and (

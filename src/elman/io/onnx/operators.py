@@ -15,7 +15,7 @@ from elman.errors import ModelFileError
 from elman.gates import GATES
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
-from elman.io.onnx.convolving import convolved
+from elman.io.onnx.convolving import Convolution, convolved
 from elman.io.onnx.preparing import DOMAIN, PREPARING
 from elman.io.onnx.rarer import RARER, RARER_BEFORE_13
 from elman.io.onnx.sequences import SEQUENCES
@@ -255,6 +255,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **RARER,
     **SEQUENCES,
 }
+
+WITH_PLANS: dict[str, Callable[..., Callable[..., Any]]] = {"Conv": Convolution}
+"""Operators that a node keeps something for: what its attributes make of them."""
 
 INTEGERS: dict[str, tuple[int, ...]] = {
     "Reshape": (1,), "Squeeze": (1,), "Unsqueeze": (1,), "Expand": (1,), "Tile": (1,), "ConstantOfShape": (0,),

@@ -72,9 +72,9 @@ class Recurrent:
             return None
         each, alike = {}, True
         for at, (part, leaf) in enumerate(zip(DIRECTIONS[self.direction], self.layer._leaves(), strict=True)):
-            arrays = [None if array is None else self._outer(array)[at] for array in initial]
-            pairs = zip(arrays, leaf._zero_states(batch).items(), strict=False)  # c is an LSTM's
-            each[part] = {name: zero if array is None else array for array, (name, zero) in pairs}
+            zeros = leaf._zero_states(batch)
+            arrays = dict(zip(zeros, initial, strict=False))  # c is an LSTM's
+            each[part] = {n: zeros[n] if a is None else self._outer(a)[at] for n, a in arrays.items()}
             alike &= all(array.dtype == leaf.dtype for array in each[part].values())
         given = each.get("", each)
         return self.layer._state_out(given, batch) if alike else given
