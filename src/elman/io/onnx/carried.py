@@ -46,19 +46,19 @@ class Carried:
         """
         batch = None if not self._has_batch else state.batch if isinstance(state, State) else self._batch(given)
         if self._made(state):
-            return {name: self._as_in_file(name, array if self._has_batch else array[None]) for name, array in state.items()}
+            return {name: self._as_in_file(name, a if self._has_batch else a[None]) for name, a in state._fields.items()}
         arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=self._dtype)
         return {name: self._as_in_file(name, array) for name, array in arrays.items()}
 
     def _made(self, state: Any) -> bool:
         """Whether a state is for certain one that came from here: then it need not be checked again."""
-        if type(state) is not State or state.cell != self._cell or list(state) != list(self._shapes):
+        if type(state) is not State or state.cell != self._cell or (state.batch is not None) != self._has_batch:
             return False
-        if (state.batch is not None) != self._has_batch:
+        fields, lead = state._fields, () if state.batch is None else (state.batch,)
+        if fields.keys() != self._shapes.keys():
             return False
-        lead = () if state.batch is None else (state.batch,)
-        fits = all(a.shape == lead + self._shapes[name] and a.dtype == self._types[name] for name, a in state.items())
-        return fits and is_finite(*state.values())
+        fits = all(a.shape == lead + self._shapes[name] and a.dtype == self._types[name] for name, a in fields.items())
+        return fits and is_finite(*fields.values())
 
     def _batch(self, given: Mapping[str, Array]) -> int:
         """The size that is called as the open one of the state, or else the first of all."""
@@ -76,8 +76,8 @@ class Carried:
         fields = {}
         for name, output in self.pairs.items():
             axis = self._axes[name]
-            fields[name] = found[output] if axis is None else np.moveaxis(found[output], axis, 0)
-        return State(fields, cell=self._cell, batch=len(next(iter(fields.values()))) if self._has_batch else None)
+            fields[name] = np.array(found[output] if axis is None else np.moveaxis(found[output], axis, 0))
+        return State._of(fields, self._cell, len(next(iter(fields.values()))) if self._has_batch else None)
 
 
 def _checked(net: Net, pairs: Mapping[str, str]) -> dict[str, str]:
