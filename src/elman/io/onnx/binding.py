@@ -89,7 +89,12 @@ class Bound:
             if node.op == "Identity" and not node.domain and len(node.inputs) == len(node.outputs) == 1 and all(node.inputs):
                 slots[node.outputs[0]] = slots[node.inputs[0]]  # one value by two names
                 continue
-            steps.append(self._step(net, node, slots, inner=inner))
+            try:
+                steps.append(self._step(net, node, slots, inner=inner))
+            except ElmanError:
+                raise
+            except WRONG as error:  # settings that are no such
+                raise ModelFileError(f"{net.name}: {node}: {one_line(str(error))}") from error
             slots |= {name: at for name, at in zip(node.outputs, steps[-1].outputs, strict=True) if name}
         return Part(steps, slots)
 
