@@ -153,5 +153,5 @@ def test_what_does_not_meet_is_told_by_its_node():
 ])  # fmt: skip
 def test_settings_that_are_no_such_are_told_by_their_node(made):
     for ask in (load, lambda source: run(source, {"x": np.ones((2, 3, 9), np.float32)})):
-        with pytest.raises(ModelFileError, match="(Conv|Squeeze) node 'n': .*(colour|NaN)"):
+        with pytest.raises(ModelFileError, match=r"(Conv|Squeeze) node 'n': .*(colour|NaN)"):
             ask(made)
