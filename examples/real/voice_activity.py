@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from beside import Compared, difference, file_of, in_turn
+from runtime import session
 
 import elman
 
@@ -52,13 +52,6 @@ def pieces(rate: int, seconds: float) -> np.ndarray:
     hop, before = rate // 125 * 4, rate // 250
     sound = np.concatenate([np.zeros(before), sound[: len(sound) // hop * hop]])
     return np.lib.stride_tricks.sliding_window_view(sound, before + hop)[::hop].astype(np.float32)
-
-
-def session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def piece_by_piece(path: Path, rate: int, seconds: float) -> Compared:

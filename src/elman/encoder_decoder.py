@@ -188,15 +188,16 @@ class EncoderDecoder:
         `[length, O]`, one source at a time.
         """
         length, state = decoding.checked_length(length), self.encode(x, lengths)
+        if self.decoder.reads_tokens and state.batch is None:
+            assert self.start is not None, "a decoder of tokens has a start"
+            return decoding.said(self.decoder.stream(state).push, self.start, length, self.end, self.decoder._banned)
         rows = state if state.batch is not None else State.stack([state])
         if not self.decoder.reads_tokens:
             if state.batch is not None:
                 raise ShapeError(f"{self.name}: features are generated from one source; this is a batch of {state.batch}")
             return decoding.fed_back(self.decoder._advance, self._begin(1), rows, length)
-        found = decoding.likeliest(
-            self.decoder._next, self._begin(rows.batch or 0), rows, length, self.end, self.decoder._banned
-        )
-        return found if state.batch is not None else found[0]
+        begin = self._begin(rows.batch or 0)
+        return decoding.likeliest(self.decoder._next, begin, rows, length, self.end, self.decoder._banned)
 
     def beam_search(self, x: Any, length: int, *, width: int = 4, length_penalty: float = 0.0) -> list[Hypothesis]:
         """The likeliest targets of one source that `width` beams find, best first; as `Model.beam_search`."""

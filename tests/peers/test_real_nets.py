@@ -13,9 +13,15 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples" / "real"
 NEEDS = {
     "pronunciation": ("g2p_en",),
     "recurrent_part": ("silero-vad", "torch"),
+    "text_in_pictures": ("ddddocr", "onnxruntime", "pillow"),
     "voice_activity": ("silero-vad", "onnxruntime"),
 }
-SHORT = {"pronunciation": "recurrent softmax gated", "recurrent_part": 40, "voice_activity": 2.0}
+SHORT = {
+    "pronunciation": "recurrent softmax gated",
+    "recurrent_part": 40,
+    "text_in_pictures": "elman 8462",
+    "voice_activity": 2.0,
+}
 pytestmark = pytest.mark.peers
 
 
@@ -54,13 +60,19 @@ def test_a_net_gives_what_its_own_runtime_gives(name, monkeypatch, capsys):
 
 
 def test_every_script_is_run():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*NEEDS, "beside"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*NEEDS, "beside", "runtime"}
 
 
 def test_words_are_said_alike(monkeypatch, capsys):
     found = script("pronunciation", monkeypatch).main("recurrent softmax gated perplexity bidirectional")
     assert found[0].told == "5 of 5 words are said alike"
     assert "recurrent  R IH0 K ER1 AH0 N T\n" in capsys.readouterr().out
+
+
+def test_texts_are_read(monkeypatch, capsys):
+    found = script("text_in_pictures", monkeypatch).main("elman gated a1b2c3")
+    assert found[0].told == "3 of 3 texts are read right, 3 alike"
+    assert "a1b2c3  a1b2c3\n" in capsys.readouterr().out
 
 
 def test_a_voice_is_told_from_silence_and_noise(monkeypatch):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import is_finite
 from elman.errors import ModelFileError, SettingError
 from elman.gates import Array
 from elman.io.onnx.reading import Declared, Net
@@ -30,6 +31,7 @@ class Carried:
         self._declared = {name: declared.shape or () for name, declared in net.inputs.items()}
         self._names = {self._declared[name][axis] for name, axis in self._axes.items() if axis is not None}
         self._types = {name: net.inputs[name].dtype or np.dtype(np.float32) for name in pairs}
+        self._dtype = np.result_type(*self._types.values())
 
     def zeros(self, batch: int) -> State:
         """The state of zeros, for a batch, or for one example where the file has none."""
@@ -43,9 +45,20 @@ class Carried:
         Raises `ShapeError` or `DataError` for a state that does not fit.
         """
         batch = None if not self._has_batch else state.batch if isinstance(state, State) else self._batch(given)
-        dtype = np.result_type(*self._types.values())
-        arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=dtype)
+        if self._made(state):
+            return {name: self._as_in_file(name, a if self._has_batch else a[None]) for name, a in state._fields.items()}
+        arrays = checked_state(state, self._shapes, cell=self._cell, batch=batch, dtype=self._dtype)
         return {name: self._as_in_file(name, array) for name, array in arrays.items()}
+
+    def _made(self, state: Any) -> bool:
+        """Whether a state is for certain one that came from here: then it need not be checked again."""
+        if type(state) is not State or state.cell != self._cell or (state.batch is not None) != self._has_batch:
+            return False
+        fields, lead = state._fields, () if state.batch is None else (state.batch,)
+        if fields.keys() != self._shapes.keys():
+            return False
+        fits = all(a.shape == lead + self._shapes[name] and a.dtype == self._types[name] for name, a in fields.items())
+        return fits and is_finite(*fields.values())
 
     def _batch(self, given: Mapping[str, Array]) -> int:
         """The size that is called as the open one of the state, or else the first of all."""
@@ -55,7 +68,7 @@ class Carried:
 
     def _as_in_file(self, name: str, array: Array) -> Array:  # [B, ...]
         axis = self._axes[name]
-        turned = array[0] if axis is None else np.moveaxis(array, 0, axis)
+        turned = array[0] if axis is None else array if axis == 0 else np.moveaxis(array, 0, axis)
         return turned.astype(self._types[name], copy=False)
 
     def written(self, found: Mapping[str, Array]) -> State:
@@ -63,8 +76,8 @@ class Carried:
         fields = {}
         for name, output in self.pairs.items():
             axis = self._axes[name]
-            fields[name] = found[output] if axis is None else np.moveaxis(found[output], axis, 0)
-        return State(fields, cell=self._cell, batch=len(next(iter(fields.values()))) if self._has_batch else None)
+            fields[name] = np.array(found[output] if axis is None else np.moveaxis(found[output], axis, 0))
+        return State._of(fields, self._cell, len(next(iter(fields.values()))) if self._has_batch else None)
 
 
 def _checked(net: Net, pairs: Mapping[str, str]) -> dict[str, str]:

@@ -1,31 +1,21 @@
-"""Running a net: its nodes one after another, recurrent ones as layers, all others by the table of operators."""
+"""Running a file as it is: what it may hold, what its inputs must be, and every value of it."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
-from functools import partial
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ElmanError, ModelFileError, SettingError, ShapeError, one_line
+from elman.errors import DataError, ModelFileError, SettingError, ShapeError
 from elman.gates import Array
+from elman.io.onnx.binding import Bound, Values
 from elman.io.onnx.equations import GATES
 from elman.io.onnx.loops import PARTS, SUBGRAPHS
-from elman.io.onnx.operators import OPERATORS, as_arrays, operator
+from elman.io.onnx.operators import OPERATORS, operator
 from elman.io.onnx.preparing import PREPARING
-from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
+from elman.io.onnx.reading import Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
-from elman.io.onnx.sizes import LARGEST, check_size
 from elman.shapes import written
-
-Values = dict[str, Any]
-RunRecurrent = Callable[[Node, Sequence[Any]], tuple[Array, ...]]
-
-WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
-"""What nodes may come to that do not fit."""
-
-WITH_OUTPUTS = ("Split",)
-"""Operators that must be told how many outputs are asked for."""
 
 
 def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -46,8 +36,7 @@ def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
     """
     net = read(source)
     check(net)
-    found = evaluated(net, checked_inputs(net, inputs), once)
-    return {name: found[name] for name in net.outputs}
+    return Bound(net)(checked_inputs(net, inputs), once, net.outputs)
 
 
 def once(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
@@ -90,49 +79,6 @@ GRU_OF_PYTORCH = (
 )
 
 
-def evaluated(net: Net, values: Values, run_recurrent: RunRecurrent, largest: int = LARGEST) -> Values:
-    """Every value of a net by name, from those of its inputs and whatever else is known; none grows beyond `largest`."""
-    values = {**values, **net.constants}
-    for node in net.nodes:
-        inputs = [values[name] if name else None for name in node.inputs]
-        try:
-            found = _results(net, node, inputs, values, run_recurrent, largest)
-        except (ShapeError, DataError, ModelFileError) as error:
-            raise type(error)(f"{net.name}: {node}: {error}") from error
-        except ElmanError:
-            raise
-        except WRONG as error:
-            shapes = ", ".join(map(_told, inputs))
-            raise ModelFileError(f"{net.name}: {node}: inputs are {shapes}: {one_line(str(error))}") from error
-        values.update((name, value) for name, value in zip(node.outputs, found, strict=False) if name)
-    return values
-
-
-def _told(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"a sequence of {len(value)}" if isinstance(value, list) else written(np.shape(value))
-
-
-def _results(
-    net: Net, node: Node, inputs: list[Any], values: Values, run_recurrent: RunRecurrent, largest: int
-) -> Sequence[Any]:
-    if node.op in GATES or node.op == LAYER:
-        return run_recurrent(node, inputs)
-    if any(value is ABSENT for value in inputs):
-        return [ABSENT] * len(node.outputs)
-    if node.op in SUBGRAPHS:
-        return SUBGRAPHS[node.op](node, inputs, lambda part, own: evaluated(part, values | own, run_recurrent, largest))
-    function = operator(node.op, net.opset, node.domain)
-    assert function is not None, "the net was checked"
-    if node.op in WITH_OUTPUTS:
-        function = partial(function, outputs=len(node.outputs))
-    while inputs and inputs[-1] is None:
-        inputs.pop()
-    check_size(node.op, inputs, node.attributes, largest)
-    return as_arrays(function(*inputs, **node.attributes))
-
-
 def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] = ()) -> Values:
     """Inputs as arrays of the types that the file declares. Raises `SettingError`, `DataError` or `ShapeError`."""
     if not isinstance(inputs, Mapping):
@@ -146,14 +92,20 @@ def checked_inputs(net: Net, inputs: Mapping[str, Any], optional: Sequence[str] 
     return {name: _checked_input(net, name, value) for name, value in inputs.items()}
 
 
+TAKEN = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+"""Kinds of numbers that are taken for those that are declared."""
+
+
 def _checked_input(net: Net, name: str, given: Any) -> Array:
     declared = net.inputs[name]
+    if type(given) is np.ndarray and given.dtype == declared.dtype and given.shape == declared.shape:
+        return given
     try:
         array: Array = np.asarray(given)
     except ValueError:
         raise ShapeError(f"{net.name}: input {name} has rows of different lengths; {declared} is wanted") from None
     kind = "" if declared.dtype is None else declared.dtype.kind
-    if kind and array.dtype.kind not in {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind, kind):
+    if kind and array.dtype.kind not in TAKEN.get(kind, kind):
         raise DataError(f"{net.name}: input {name} is {array.dtype} {written(array.shape)}; {declared} is wanted")
     sizes = declared.shape
     if sizes is not None and (

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from elman.errors import ModelFileError
 from elman.gates import Array
+from elman.io.onnx.binding import Bound
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import evaluated, once
+from elman.io.onnx.evaluate import once
 from elman.io.onnx.reading import LAYER, Net, Node
 from elman.io.onnx.sizes import FOLDED
 
@@ -20,7 +21,7 @@ class Room:
     def take(self, net: Net, node: Node, known: Mapping[str, Array]) -> dict[str, Array]:
         """What a node gives. Raises `ModelFileError` where there is no room for it."""
         read = {name: known[name] for name in node.inputs if name}
-        found = evaluated(replace(net, nodes=(node,), constants=read), {}, once, self.left)
+        found = Bound(replace(net, nodes=(node,), constants=read), largest=self.left)({}, once)
         given = {name: found[name] for name in node.outputs if name in found}
         self.left -= sum(array.size for array in given.values())
         if self.left < 0:

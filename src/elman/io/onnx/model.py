@@ -1,14 +1,15 @@
 """A model from an ONNX file: its recurrent nodes are layers, whose states go in and out as one value."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from elman.errors import ElmanError, ModelFileError, SettingError, ShapeError, one_line
 from elman.gates import Array
+from elman.io.onnx.binding import WRONG, Bound
 from elman.io.onnx.carried import Carried
 from elman.io.onnx.equations import GATES
-from elman.io.onnx.evaluate import WRONG, check, checked_inputs, evaluated, once
+from elman.io.onnx.evaluate import check, checked_inputs, once
 from elman.io.onnx.folding import folded, graphs
 from elman.io.onnx.reading import ABSENT, LAYER, Net, Node, read
 from elman.io.onnx.recurrent import Recurrent, recurrent
@@ -71,6 +72,7 @@ class ImportedModel:
         self._inner = dict(_inner(self._net, {}))
         self.declared = net.inputs
         self._starts = tuple(state) if state else state_inputs(self._net)
+        self._bound = Bound(self._net, self._starts if not state else ())
         ends = tuple(state.values()) if state else state_outputs(self._net)
         self.inputs = {name: declared for name, declared in net.inputs.items() if name not in self._starts}
         self.outputs = {name: declared for name, declared in net.outputs.items() if name not in ends}
@@ -89,25 +91,29 @@ class ImportedModel:
 
         Raises `SettingError`, `DataError` or `ShapeError` for inputs and states that do not fit.
         """
-        found, last = self.evaluated(x, state)
+        found, last = self.evaluated(x, state, self._net.outputs)
         y = {name: found[name] for name in self.outputs}
         after = self._after(last) if self._carried is None else self._carried.written(found)
         return (next(iter(y.values())) if len(y) == 1 else y), after
 
-    def evaluated(self, x: Any, state: Any = None) -> tuple[Mapping[str, Any], list[State]]:
-        """Every value of the file by its name there, and the state after each recurrent node."""
+    def evaluated(
+        self, x: Any, state: Any = None, names: Iterable[str] | None = None
+    ) -> tuple[Mapping[str, Any], list[State]]:
+        """Values of the file by their names there, all or those asked for, and the state after each recurrent node."""
         given = checked_inputs(self._net, self._by_name(x), self._starts)
         if self._carried is not None:
-            return self._evaluated(self._carried.read(state, given) | given, self._parts(None))
+            return self._evaluated(self._carried.read(state, given) | given, self._parts(None), names)
         absent = {name: ABSENT for name in self._starts if name not in given}
-        return self._evaluated(given | absent, self._parts(state))
+        return self._evaluated(given | absent, self._parts(state), names)
 
     def _after(self, parts: Sequence[State]) -> State:
         batch = parts[0].batch if parts else None
         return State({str(at): part for at, part in enumerate(parts)}, cell=self.name, batch=batch)
 
-    def _evaluated(self, values: Mapping[str, Any], parts: Sequence[Any]) -> tuple[Mapping[str, Any], list[State]]:
-        """All values, and the state of each recurrent node after its part."""
+    def _evaluated(
+        self, values: Mapping[str, Any], parts: Sequence[Any], names: Iterable[str] | None
+    ) -> tuple[Mapping[str, Any], list[State]]:
+        """Values, and the state of each recurrent node after its part."""
         last: list[State] = []
 
         def run(node: Node, inputs: Sequence[Any]) -> tuple[Array, ...]:
@@ -118,7 +124,7 @@ class ImportedModel:
             # in a branch or loop, whose state nobody can have
             return self._inner[id(node)](inputs)[0] if id(node) in self._inner else once(node, inputs)
 
-        return evaluated(self._net, dict(values), run), last
+        return self._bound(values, run, names), last
 
     def initial_state(self, batch: int = 1) -> State:
         """Zeros, for a batch. Raises `SettingError` for no number of examples."""

@@ -15,7 +15,7 @@ from elman.errors import ModelFileError
 from elman.gates import GATES
 from elman.io.onnx import shaping
 from elman.io.onnx.activations import ACTIVATIONS
-from elman.io.onnx.convolving import convolved
+from elman.io.onnx.convolving import Convolution, convolved
 from elman.io.onnx.preparing import DOMAIN, PREPARING
 from elman.io.onnx.rarer import RARER, RARER_BEFORE_13
 from elman.io.onnx.sequences import SEQUENCES
@@ -56,7 +56,7 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
-    return np.power(a, b).astype(a.dtype)
+    return np.power(a, b).astype(a.dtype, copy=False)
 
 
 def _modulus(a: Any, b: Any, *, fmod: int = 0) -> Any:
@@ -66,6 +66,8 @@ def _modulus(a: Any, b: Any, *, fmod: int = 0) -> Any:
 def _activation(name: str) -> Callable[..., Any]:
     """An activation of the recurrent operators as an operator of its own."""
     row = ACTIVATIONS[name]
+    if name.lower() in GATES:  # one gate says it all
+        return GATES[name.lower()].forward
 
     def applied(x: Any, *, alpha: float | None = row.alpha, beta: float | None = row.beta) -> Any:
         return np.asarray(row.equation(x, alpha, beta), x.dtype)
@@ -98,6 +100,13 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
         return np.asarray(function(x, axis=along, keepdims=bool(keepdims)), x.dtype)
 
     return applied
+
+
+def _mean(x: Any, **options: Any) -> Any:
+    if x.dtype.kind != "f" or x.itemsize < 4 or not x.size:  # which NumPy adds up in another type, or warns of
+        return np.mean(x, **options)
+    total = np.add.reduce(x, **options)
+    return total / x.dtype.type(x.size // total.size)
 
 
 def _norm(x: Any, **options: Any) -> Any:
@@ -229,11 +238,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ReverseSequence": shaping.reverse_sequence,
     "CumSum": _cumsum,
     # sums
-    "ReduceSum": _reduced(np.sum),
-    "ReduceMean": _reduced(np.mean),
-    "ReduceMax": _reduced(np.max),
-    "ReduceMin": _reduced(np.min),
-    "ReduceProd": _reduced(np.prod),
+    "ReduceSum": _reduced(np.add.reduce),
+    "ReduceMean": _reduced(_mean),
+    "ReduceMax": _reduced(np.maximum.reduce),
+    "ReduceMin": _reduced(np.minimum.reduce),
+    "ReduceProd": _reduced(np.multiply.reduce),
     "ReduceL2": _reduced(_norm),
     "ReduceL1": _reduced(lambda x, **options: np.abs(x).sum(**options)),
     "ReduceSumSquare": _reduced(lambda x, **options: np.square(x).sum(**options)),
@@ -246,6 +255,15 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **RARER,
     **SEQUENCES,
 }
+
+WITH_PLANS: dict[str, Callable[..., Callable[..., Any]]] = {"Conv": Convolution}
+"""Operators that a node keeps something for: what its attributes make of them."""
+
+INTEGERS: dict[str, tuple[int, ...]] = {
+    "Reshape": (1,), "Squeeze": (1,), "Unsqueeze": (1,), "Expand": (1,), "Tile": (1,), "ConstantOfShape": (0,),
+    "Slice": (1, 2, 3, 4), "Pad": (1, 3), **{name: (1,) for name in OPERATORS if name.startswith("Reduce")},
+}  # fmt: skip
+"""Which inputs of an operator are axes, sizes or places; constant ones are read once."""
 
 BEFORE_13 = {"Softmax": _over_the_rest("softmax"), "LogSoftmax": _over_the_rest("log_softmax"), **RARER_BEFORE_13}
 """What these operators were before version 13."""

@@ -67,19 +67,23 @@ class Recurrent:
         return tuple(array.astype(x.dtype, order="C", copy=False) for array in (y, *self._last(last))), last
 
     def _state(self, initial: Sequence[Any], batch: int) -> Any:
+        """The state to start from: one of the layer where its type is that of the layer, so that calls can come again."""
         if all(value is None for value in initial):
             return None
-        zeros = self.layer.initial_state(batch)
-        each = {}
-        for at, part in enumerate(DIRECTIONS[self.direction]):
-            fields = (zeros[part] if part else zeros).values()
-            pairs = zip(initial, fields, strict=False)  # c is an LSTM's
-            each[part] = tuple(zero if array is None else self._outer(array)[at] for array, zero in pairs)
-        return each.get("", each)
+        each, alike = {}, True
+        for at, (part, leaf) in enumerate(zip(DIRECTIONS[self.direction], self.layer._leaves(), strict=True)):
+            zeros = leaf._zero_states(batch)
+            arrays = dict(zip(zeros, initial, strict=False))  # c is an LSTM's
+            each[part] = {n: zeros[n] if a is None else self._outer(a)[at] for n, a in arrays.items()}
+            alike &= all(array.dtype == leaf.dtype for array in each[part].values())
+        given = each.get("", each)
+        return self.layer._state_out(given, batch) if alike else given
 
     def _last(self, state: State) -> list[Array]:
         """The last states `[D, B, H]`, or `[B, D, H]`."""
         parts = [tuple((state[part] if part else state).values()) for part in DIRECTIONS[self.direction]]
+        if len(parts) == 1:
+            return [self._outer(array[None]) for array in parts[0]]
         return [self._outer(np.stack(arrays)) for arrays in zip(*parts, strict=True)]
 
     def _outer(self, array: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import ModelFileError
-from elman.io.onnx.shaping import integers
+from elman.io.onnx.shaping import integers, widths
 from elman.shapes import written
 
 LARGEST = 2**28
@@ -19,11 +19,18 @@ FOLDED = 2**22
 
 def check_size(op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], largest: int = LARGEST) -> None:
     """Raises `ModelFileError` for an operator whose result would be larger than its inputs and than `largest`."""
+    if op in BOUNDED and 0 < prod(value.size for value in inputs if isinstance(value, np.ndarray)) <= largest:
+        return
     shapes = [value.shape for value in inputs if isinstance(value, np.ndarray)]
     wanted = prod(np.broadcast_shapes(*shapes)) if op in BROADCAST else RULES[op](inputs, attributes) if op in RULES else 0
     if wanted > max(largest, sum(map(prod, shapes))):
         told = ", ".join(map(written, shapes))
         raise ModelFileError(f"it would give {wanted:,} numbers from inputs {told}; {largest:,} are the most")
+
+
+def may_grow(op: str) -> bool:
+    """Whether what an operator gives can be larger than its inputs."""
+    return op in BROADCAST or op in RULES
 
 
 def _product(shape: Any) -> int:
@@ -40,12 +47,9 @@ def _expand(inputs: Sequence[Any], _: Mapping[str, Any]) -> int:
 
 
 def _pad(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> int:
-    x, widths = inputs[0], integers(inputs[1] if len(inputs) > 1 else attributes.get("pads")) or ()
-    axes = integers(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else tuple(range(x.ndim))
-    sizes = list(x.shape)
-    for at, axis in enumerate(axes or ()):
-        sizes[axis] += max(0, widths[at]) + max(0, widths[at + len(axes or ())])
-    return prod(sizes)
+    x, pads = inputs[0], integers(inputs[1] if len(inputs) > 1 else attributes.get("pads")) or ()
+    width = widths(x.ndim, pads, integers(inputs[3]) if len(inputs) > 3 else None)
+    return prod(n + max(0, before) + max(0, after) for n, (before, after) in zip(x.shape, width, strict=True))
 
 
 def _one_hot(inputs: Sequence[Any], _: Mapping[str, Any]) -> int:
@@ -86,3 +90,6 @@ BROADCAST = frozenset(
      "Less", "LessOrEqual", "And", "Or", "Xor", "Where")
 )  # fmt: skip
 """Operators whose inputs meet as NumPy's do; of all others the result is no larger than the inputs."""
+
+BOUNDED = BROADCAST | {"Gather", "MatMul", "Gemm"}
+"""Operators whose result has no more numbers than the product of those of its inputs, if none of them is empty."""
