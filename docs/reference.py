@@ -134,6 +134,7 @@ def shipped_model() -> str:
     """README's facts of the model that ships, from its file."""
     with resources.as_file(resources.files("elman") / "models" / "default.safetensors") as path:
         model, size = elman.load(path), path.stat().st_size
+        stored = elman.io.safetensors.read(path)[1].get("stored", model.rnn.dtype)
     facts = model.training
     count = sum(value.size for value in model.parameters.values())
     rows = {
@@ -141,7 +142,7 @@ def shipped_model() -> str:
         "a bigram model on the same text": f"{facts['bigram_bits_per_character']:.3f} bits per character",
         "cell": f"{model.cell.name}, hidden {model.rnn.sizes['hidden']}, {model.rnn.dtype}",
         "parameters": f"{count:,}",
-        "file": f"{size:,} bytes",
+        "file": f"{size:,} bytes, weights as {stored}",
         "vocabulary": f"{len(model.vocabulary or '')} {model.vocabulary.kind if model.vocabulary else ''}",
         "learnt from": f"{facts['symbols']:,} characters: {facts['corpus']}",
         "learnt in": f"{facts['updates']:,} updates, {facts['seconds'] / 60:.0f} minutes",

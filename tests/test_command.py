@@ -1688,7 +1688,7 @@ BAD = {
     "inspect a --values h --units x": "--units 'x': numbers of units are wanted, with commas between them, such as 0,3,7",
     "inspect a --values h --units -1": "--units '-1': numbers of units are wanted, with commas between them, such as ...",
     "inspect a --values h --units ''": "--units '': numbers of units are wanted, with commas between them, such as ...",
-    "inspect a --values h --units 3,288": "--units 288: h has 288 units, counted from 0",
+    "inspect a --values h --units 3,432": "--units 432: h has 432 units, counted from 0",
     "inspect a --values h,logits --units 100": "--units 100: logits has 98 units, counted from 0",
     "inspect a --values h --units 0 --json": "give either --units or --json; --units is for the table, the others hold "
     "every unit",
