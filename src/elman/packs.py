@@ -5,6 +5,7 @@ numbers each; so these go together, and what is remembered of them with them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -68,6 +69,29 @@ class Flats(dict[str, Array]):
     def are_finite(self) -> bool:
         """Whether all numbers are known to be finite."""
         return self._finite and all(self.whole(flat.names) is not None for flat in self._flats)
+
+
+class Standing(NamedTuple):
+    """Arrays by name, each in the order of its rows, and where they stand."""
+
+    arrays: Mapping[str, Array]
+    starts: Mapping[str, int]
+
+
+def standing(arrays: Mapping[str, Array]) -> Standing | None:
+    """Arrays of one type and their addresses; None where some are not in the order of their rows."""
+    whole = arrays.whole(tuple(arrays)) if isinstance(arrays, Flats) else None
+    if whole is not None:
+        ends = accumulate((array.nbytes for array in arrays.values()), initial=_start(whole))
+        return Standing(arrays, dict(zip(arrays, ends, strict=False)))
+    if not all(array.flags.c_contiguous for array in arrays.values()):
+        return None
+    return Standing(arrays, {name: _start(array) for name, array in arrays.items()})
+
+
+def _start(array: Array) -> int:
+    start: int = array.__array_interface__["data"][0]
+    return start
 
 
 def together(arrays: Mapping[str, Array], names: tuple[str, ...], dtype: np.dtype[Any]) -> Array | list[Array]:

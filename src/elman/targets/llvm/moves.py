@@ -5,7 +5,7 @@ block b of these begins at `b per_block`, its column c at `c per_column` behind.
 padded totals to where callers want them. Lanes behind the last row become 0 with `fill`, else what is there stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -51,17 +51,23 @@ class Moves:
         self._rows = [(m.into, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill)) for m in moves]
         self._pack = Struct(f"{1 + len(moves)}q").pack
         self._laid = Strides(), np.empty(0, np.int64), 0
+        self._code: engine.Code | None = None
 
     def run(self, sources: Sequence[Array], strides: Strides, memory: Array) -> None:
         """Make every move from its source, whose strides are those of rows and columns, in bytes."""
+        self.run_at(map(address, sources), strides, address(memory))
+
+    def run_at(self, sources: Iterable[int], strides: Strides, memory: int) -> None:
+        """The same, of sources and into a memory of which the addresses are known."""
         known, table, start = self._laid
         if known != strides:  # such as at first; another thread may change it at the same time
             rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
             table = np.array(rows, np.int64)
             start = address(table)
             self._laid = strides, table, start
-        code = _compiled(self._dtype.name, self._machine)
-        code.call(self._pack(address(memory), *map(address, sources)), start, 0, len(table), 0)
+        if self._code is None:
+            self._code = _compiled(self._dtype.name, self._machine)
+        self._code.call(self._pack(memory, *sources), start, 0, len(table), 0)
 
     def run_on_numpy(self, sources: Sequence[Array], memory: Array) -> None:
         """The same for those who make them once: they would wait longer for the code than for NumPy."""
