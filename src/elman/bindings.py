@@ -62,6 +62,12 @@ class LayerBinding:
         for name, array in self._first.items():
             array[...] = 0 if states is None else states[name]
 
+    def goes_on(self) -> bool:
+        """Begin with the last states, unless some are not finite."""
+        for name, array in self._first.items():
+            array[...] = self.forward.last[name]
+        return is_finite(*self._first.values())
+
     def draw(self, flow: Flow) -> None:
         """Draw what recurrent dropout drops."""
         if self._masks:

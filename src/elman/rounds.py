@@ -98,7 +98,7 @@ class Round:
             layer.bind_back(parameters, d_y)
             if below is not None:
                 d_y = layer.d_x if layer.x is below.y and layer.d_x is not None else np.zeros_like(below.y)
-        self._gradients = self._delivered(parameters)
+        self._gradients, self._last = self._delivered(parameters), State({})
 
     def _delivered(self, parameters: Mapping[str, Array]) -> Flats:
         """One flat array for all gradients, in the order of the parameters."""
@@ -118,14 +118,16 @@ class Round:
             return None
         if lengths is not None:
             lengths = checked_lengths(self._rnn.name, lengths, batch, x.shape[1])
-        self._begin(self._rnn._state_in(state, batch))
+        if state is None or state is not self._last or not all(layer.goes_on() for layer in self._layers):
+            self._begin(self._rnn._state_in(state, batch))
         self._flow.noise = None if seed is None else np.random.default_rng(seed)
         scales = self._forward(given, lengths)
         loss = self._head.run(given, lengths)
         self._backward(given, lengths, scales)
         last = [{name: value.copy() for name, value in layer.forward.last.items()} for layer in self._layers]
         tree = dict(zip(self._rnn.parts, last, strict=True)) if isinstance(self._rnn, Stack) else last[0]
-        return loss, self._gradients, self._rnn._state_out(tree, batch)
+        self._last = self._rnn._state_out(tree, batch)
+        return loss, self._gradients, self._last
 
     def _begin(self, states: Tree | None) -> None:
         """The first states; zeros where none are given."""

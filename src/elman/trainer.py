@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from operator import is_
 from typing import Any, Self
@@ -20,7 +20,8 @@ from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
 from elman.model import Model
 from elman.network import Network
-from elman.optim import are_finite, global_norm
+from elman.optim import are_finite, global_norm, norm_of
+from elman.packs import Flats
 from elman.rounds import Rounds
 from elman.schedules import Averaging, Schedule
 from elman.shapes import written
@@ -97,6 +98,8 @@ class Trainer:
         self.state: State | None = None
         self._updated: Mapping[str, Array] = {}
         self._rounds = Rounds(model)
+        self._gradients: Flats | None = None
+        self._norm_again: Callable[[], float] = float
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ class Trainer:
             loss, gradients, last = found or self.model.gradients(
                 batch.x, batch.targets, state, lengths=batch.lengths, dropout_seed=noise
             )
-            norm = global_norm(gradients)
+            norm = self._norm(gradients)
             scale = self.clip / norm if norm > self.clip else 1.0
             updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
@@ -150,6 +153,14 @@ class Trainer:
     def count_on(self, seconds: float) -> None:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
+
+    def _norm(self, gradients: Mapping[str, Array]) -> float:
+        """The norm of the gradients, which come again in the arrays of a round."""
+        if not isinstance(gradients, Flats):
+            return global_norm(gradients)
+        if self._gradients is not gradients:
+            self._gradients, self._norm_again = gradients, norm_of(gradients)
+        return self._norm_again()
 
     def _noise(self) -> int:
         """The seed of what this update drops."""

@@ -66,7 +66,8 @@ class Bound:
             self._call += address(self.first[name]), address(self.last[name])
         self._call += (address(total) for total in self._totals.values())
         read, memory = program._packing.parameters(), program._packing.memory()
-        self._names = None if read is None else [names[name] for name in read]
+        order = {name: k for k, name in enumerate(parameters)}
+        self._which = None if read is None else np.array([order[names[name]] for name in read], np.int64)
         self._prepared = Packed({}, static=program._packing.static(memory), held=memory)
         self._memory = address(memory)
         self._strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
@@ -99,8 +100,8 @@ class Bound:
     def _packed(self, given: Standing) -> dict[int, Array]:
         """Pack the parameters; returns what is made of them alone, if it took to make anything."""
         packing = self._program._packing
-        if self._names is not None:
-            packing.pack_at([given.starts[name] for name in self._names], self._strides, self._memory)
+        if self._which is not None:
+            packing.pack_at(given.starts[self._which].tolist(), self._strides, self._memory)
             return {}
         made = self._computed(given.arrays)
         arrays = packing.arrays(made)
