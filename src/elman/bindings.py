@@ -84,36 +84,34 @@ class HeadBinding:
         self._y, [steps, batch] = y, y.shape[:2]
         shape, kind = ((), np.dtype(np.int64)) if head.wants_tokens else (head.output_shape, dtype)
         self._targets, self._shares = np.zeros((steps, batch, *shape), kind), np.zeros((steps, batch), dtype)
-        self._losses = np.zeros((batch, steps), dtype).T  # summed up in this order
         given = {head.readout._input: y, TARGET: self._targets, OUTPUT_GRADIENT + "loss": self._shares}
         program = head._program(with_gradients(head.readout.graph), Asked())
-        self.bound = known(program.bound(parameters, self.names, given, {}, {"loss": self._losses}))
-        self.d_y = self.bound.outputs[GRADIENT + head.readout._input]
-        self._whole = self._count(None)
+        self.bound = known(program.bound(parameters, self.names, given, {}))
+        self._losses, self.d_y = self.bound.outputs["loss"], self.bound.outputs[GRADIENT + head.readout._input]
+        self._limit, self._is_share = int(head.output_shape[0]) if head.wants_tokens else 0, head.gate == "sigmoid"
+        self._share(network._live(y, None))
 
     def reads(self, targets: Any) -> bool:
         """Whether these are targets as they should be; they are in place then."""
-        head = self._network.head
-        if not put(targets, self._targets, int(head.output_shape[0]) if head.wants_tokens else 0):
+        if not put(targets, self._targets, self._limit):
             return False
-        return head.gate != "sigmoid" or bool(self._targets.min() >= 0 and self._targets.max() <= 1)
+        return not self._is_share or bool(self._targets.min() >= 0 and self._targets.max() <= 1)
 
     def run(self, given: Standing, lengths: Array | None) -> float:
         """The mean loss of the steps within the lengths."""
-        live = self._whole
-        if lengths is not None:
-            live, self._losses[...] = self._count(lengths), 0
-        self.bound.run(given, lengths)
-        found = mean(self._losses, live)
-        if lengths is not None:
-            self._count(None)
-        return found
-
-    def _count(self, lengths: Array | None) -> Array:
-        """Which losses count; each has its share."""
+        if lengths is None:
+            self.bound.run(given)
+            return float(np.add.reduce(self._losses, axis=None, dtype=np.float64)) / self._losses.size
         live = self._network._live(self._y, lengths)
+        self._share(live)
+        self._losses[...] = 0
+        self.bound.run(given, lengths)
+        self._share(self._network._live(self._y, None))
+        return mean(self._losses, live)
+
+    def _share(self, live: Array) -> None:
+        """Each loss that counts has its share."""
         self._shares[...] = live / max(1, np.count_nonzero(live))
-        return live
 
 
 def put(given: Any, into: Array, limit: int) -> bool:

@@ -130,13 +130,12 @@ class Program:
         names: Names,
         inputs: Mapping[str, Array],
         first: Mapping[str, Array],
-        into: Mapping[str, Array] | None = None,
     ) -> Bound | None:
         """A forward run over arrays that stay where they are, where the target has a short way for it.
 
         Parameters, which change, have these `names` where they are given; those of now tell how they lie.
         """
-        return _bound(self._forward, parameters, names, inputs, first, into or {}, backwards=False)
+        return _bound(self._forward, parameters, names, inputs, first, backwards=False)
 
     def bound_backward(
         self,
@@ -150,7 +149,7 @@ class Program:
         kept = {name: inputs[name] if name in inputs else run.outputs[name] for name in self._kept}
         given = kept | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
         last = {GRADIENT + name: np.zeros_like(state) for name, state in run.last.items()}
-        return _bound(self._backward, parameters, names, given, last, {}, backwards=True)
+        return _bound(self._backward, parameters, names, given, last, backwards=True)
 
     def backward(
         self,

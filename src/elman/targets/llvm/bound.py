@@ -31,8 +31,7 @@ ORDER = FIELDS.index("order")
 class Bound:
     """Inputs `[T, B, ...]` and first states `[B, ...]` are read where they stand; outputs and last states are written.
 
-    Parameters have other `names` where they are given; those of now tell how they lie. `into` are arrays for some of the
-    outputs. One call at a time may run it.
+    Parameters have other `names` where they are given; those of now tell how they lie. One call at a time may run it.
     """
 
     def __init__(
@@ -42,16 +41,12 @@ class Bound:
         names: Mapping[str, str],
         inputs: Mapping[str, Array],
         first: Mapping[str, Array],
-        into: Mapping[str, Array],
         *,
         backwards: bool,
     ) -> None:
         self._program, self._parameters, (steps, batch) = program, names, next(iter(inputs.values())).shape[:2]
         self._steps, self._batch, self._room = steps, batch, program.room(batch, steps)
-        self.outputs = {
-            name: into[name] if name in into else rooms.take((steps, batch, *shape), program.dtype)
-            for name, shape in program.given.items()
-        }
+        self.outputs = {name: rooms.take((steps, batch, *shape), program.dtype) for name, shape in program.given.items()}
         self.first = {name: first[name] for name in program.state_names}
         self.last = {name: np.zeros_like(array) for name, array in self.first.items()}
         nothing: tuple[Array, dict[int, Array]] = np.empty(0), {}

@@ -205,19 +205,20 @@ class LlvmElementwise:
         arrays = next((many for many in held if isinstance(many, list)), held[:1])
         ends = [0, *accumulate(array.size for array in arrays)]
         found = {name: rooms.take((ends[-1],), self.dtype) for name in self._outputs}
-        columns = [self._column(many, ends) for many in (*held, *found.values())]
+        columns = [_column(many, ends, self.dtype.itemsize) for many in (*held, *found.values())]
         words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + _rows(ends, *columns)
         flags = np.zeros(shared.count, np.int64)
         if ends[-1]:
             self._shared.run(words, address(flags), ends[-1], 1)
         return found, not any(flags.tolist())
 
-    def _column(self, many: Any, ends: list[int]) -> list[int]:
-        """Where every array stands, or the part of the one flat array that goes with it."""
-        if isinstance(many, list):
-            return [address(array) for array in many]
-        start, size = address(many), self.dtype.itemsize
-        return [start + size * first for first in ends[:-1]]
+
+def _column(many: Any, ends: Sequence[int], size: int) -> list[int]:
+    """Where every array stands, or the part of the one flat array that goes with it."""
+    if isinstance(many, list):
+        return [address(array) for array in many]
+    start = address(many)
+    return [start + size * first for first in ends[:-1]]
 
 
 def _rows(ends: Sequence[int], *columns: Sequence[int]) -> bytes:

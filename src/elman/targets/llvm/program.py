@@ -212,15 +212,13 @@ class LlvmProgram:
         names: Mapping[str, str],
         inputs: Mapping[str, Array],
         first: Mapping[str, Array],
-        into: Mapping[str, Array],
         *,
         backwards: bool,
     ) -> Bound | None:
         """A call over arrays that stay where they are; None where that would be several calls."""
-        steps, batch = next(iter(inputs.values())).shape[:2]
-        return (
-            Bound(self, parameters, names, inputs, first, into, backwards=backwards) if binds(self, steps, batch) else None
-        )
+        if not binds(self, *next(iter(inputs.values())).shape[:2]):
+            return None
+        return Bound(self, parameters, names, inputs, first, backwards=backwards)
 
     @cached_property
     def brought(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
