@@ -347,7 +347,7 @@ def test_an_interrupt_leaves_the_last_good_parameters(monkeypatch):
 
     before, place = told(ours), ours.source.position()
     with monkeypatch.context() as patch:
-        patch.setattr("elman.bindings.HeadBinding.run", stopped)
+        patch.setattr("elman.bindings.HeadBinding.loss", stopped)
         with pytest.raises(KeyboardInterrupt):
             next(ours)
     assert_same(told(ours), before)

@@ -12,7 +12,6 @@ from elman.arrays import is_finite
 from elman.flow import Flow
 from elman.gates import Array
 from elman.network import Network, mean
-from elman.packs import Standing
 from elman.passes.carry import MASK
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.program import Asked
@@ -89,6 +88,7 @@ class HeadBinding:
         self.bound = known(program.bound(parameters, self.names, given, {}))
         self._losses, self.d_y = self.bound.outputs["loss"], self.bound.outputs[GRADIENT + head.readout._input]
         self._limit, self._is_share = int(head.output_shape[0]) if head.wants_tokens else 0, head.gate == "sigmoid"
+        self._live: Array | None = None  # all
         self._share(network._live(y, None))
 
     def reads(self, targets: Any) -> bool:
@@ -97,17 +97,18 @@ class HeadBinding:
             return False
         return not self._is_share or bool(self._targets.min() >= 0 and self._targets.max() <= 1)
 
-    def run(self, given: Standing, lengths: Array | None) -> float:
+    def begin(self, lengths: Array | None) -> None:
+        """Say which losses count."""
+        if lengths is not None or self._live is not None:
+            self._live = None if lengths is None else self._network._live(self._y, lengths)
+            self._share(self._network._live(self._y, lengths))
+            self._losses[...] = 0
+
+    def loss(self) -> float:
         """The mean loss of the steps within the lengths."""
-        if lengths is None:
-            self.bound.run(given)
-            return float(np.add.reduce(self._losses, axis=None, dtype=np.float64)) / self._losses.size
-        live = self._network._live(self._y, lengths)
-        self._share(live)
-        self._losses[...] = 0
-        self.bound.run(given, lengths)
-        self._share(self._network._live(self._y, None))
-        return mean(self._losses, live)
+        if self._live is not None:
+            return mean(self._losses, self._live)
+        return float(np.add.reduce(self._losses, axis=None, dtype=np.float64)) / self._losses.size
 
     def _share(self, live: Array) -> None:
         """Each loss that counts has its share."""

@@ -4,7 +4,7 @@ What it gives is what the long way gives, to the bit. And it takes only what it 
 a state of another layer, a number that is not finite go the long way, past every check, where errors are raised.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
 
@@ -53,6 +53,18 @@ class Bound(Protocol):
 
     def run(self, given: Standing, lengths: Array | None = None) -> None:
         """Read these parameters, the inputs and the first states, and write the rest."""
+        ...
+
+    def chain(self, others: Sequence[Any]) -> "Chain | None":
+        """One call of this and others, one after another; None where there is something to do between them."""
+        ...
+
+
+class Chain(Protocol):
+    """Bound calls that are made as one."""
+
+    def run(self, given: Standing, lengths: Array | None = None) -> bool:
+        """Run all; False where they should run one by one, and nothing was run."""
         ...
 
 

@@ -6,7 +6,7 @@ past every check, where errors are raised.
 """
 
 from collections.abc import Mapping
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,9 @@ class Round:
             if below is not None:
                 d_y = layer.d_x if layer.x is below.y and layer.d_x is not None else np.zeros_like(below.y)
         self._gradients, self._last = self._delivered(parameters), State({})
+        joined = all(above.x is below.y for below, above in pairwise(self._layers))
+        later = [*(layer.forward for layer in self._layers[1:]), self._head.bound, *(x.back for x in reversed(self._layers))]
+        self._chain = self._layers[0].forward.chain(later) if joined else None
 
     def _delivered(self, parameters: Mapping[str, Array]) -> Flats:
         """One flat array for all gradients, in the order of the parameters."""
@@ -121,9 +124,9 @@ class Round:
         if state is None or state is not self._last or not all(layer.goes_on() for layer in self._layers):
             self._begin(self._rnn._state_in(state, batch))
         self._flow.noise = None if seed is None else np.random.default_rng(seed)
-        scales = self._forward(given, lengths)
-        loss = self._head.run(given, lengths)
-        self._backward(given, lengths, scales)
+        self._head.begin(lengths)
+        self._compute(given, lengths)
+        loss = self._head.loss()
         last = [{name: value.copy() for name, value in layer.forward.last.items()} for layer in self._layers]
         tree = dict(zip(self._rnn.parts, last, strict=True)) if isinstance(self._rnn, Stack) else last[0]
         self._last = self._rnn._state_out(tree, batch)
@@ -134,6 +137,17 @@ class Round:
         for name, layer in zip(getattr(self._rnn, "parts", [""]), self._layers, strict=True):
             layer.begin(states[name] if states and name else states)
 
+    def _compute(self, given: Standing, lengths: Array | None) -> None:
+        """All programs: in one call, where Python has nothing to do between them."""
+        if self._chain is not None:
+            for layer in self._layers:
+                layer.draw(self._flow)
+            if self._chain.run(given, lengths):
+                return
+        scales = self._forward(given, lengths)
+        self._head.bound.run(given, lengths)
+        self._backward(given, lengths, scales)
+
     def _forward(self, given: Standing, lengths: Array | None) -> list[Array]:
         """All layers; returns what dropout let through between them, scaled."""
         scales: list[Array] = []
@@ -143,7 +157,8 @@ class Round:
                 assert scale is not None, "it drops"
                 scales.append(scale)
                 np.multiply(below.y, scale, out=layer.x)
-            layer.draw(self._flow)
+            if self._chain is None:
+                layer.draw(self._flow)
             layer.forward.run(given, lengths)
         return scales
 

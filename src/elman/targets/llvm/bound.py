@@ -5,7 +5,7 @@ where the caches are full of what a kernel has read. Here that is done once. Wha
 parameters, whose addresses are new, to set totals to zero, and to call the kernel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,10 @@ from elman.packs import Standing
 from elman.rooms import rooms
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import stretches
+from elman.targets.llvm.chain import Chain, Row, chain_of, clear_row
 from elman.targets.llvm.memory import address, workspaces
-from elman.targets.llvm.order import by_length, dense
-from elman.targets.llvm.packing import Packed
+from elman.targets.llvm.order import Rows, by_length, dense
+from elman.targets.llvm.packing import Fixed, Packed
 from elman.targets.llvm.sharing import ENOUGH, compute
 from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
@@ -44,7 +45,8 @@ class Bound:
         *,
         backwards: bool,
     ) -> None:
-        self._program, self._parameters, (steps, batch) = program, names, next(iter(inputs.values())).shape[:2]
+        self.machine, self._program, self._parameters = program.machine, program, names
+        steps, batch = next(iter(inputs.values())).shape[:2]
         self._steps, self._batch, self._room = steps, batch, program.room(batch, steps)
         self.outputs = {name: rooms.take((steps, batch, *shape), program.dtype) for name, shape in program.given.items()}
         self.first = {name: first[name] for name in program.state_names}
@@ -65,7 +67,8 @@ class Bound:
         self._which = None if read is None else np.array([order[names[name]] for name in read], np.int64)
         self._prepared = Packed({}, static=program._packing.static(memory), held=memory)
         self._memory = address(memory)
-        self._strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
+        strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
+        self._moves = Fixed(program._packing.moves, strides, memory) if read else None
         self._table = np.array(np.frombuffer(program.table_of(self._call, self._prepared), np.int64))
         self._start, self._order = address(self._table), self._table[ORDER : ORDER + 2]
         self._work = program.multiplications * steps * batch
@@ -77,14 +80,13 @@ class Bound:
 
     def run(self, given: Standing, lengths: Array | None = None) -> None:
         """Read these parameters, compute, write."""
-        made, rows = self._packed(given), self._rows
-        if lengths is not None:
-            rows = by_length(self._steps, lengths)
-            for name, state in self.first.items():
-                self.last[name][...] = state
+        rows, made = self.begin(given, lengths), dict[int, Array]()
+        if self._which is None:
+            made = self._packed(given)
+        elif self._moves is not None:
+            self._moves.run()
         self._whole[:] = 0  # nothing is summed up yet
-        self._order[:] = rows.order_address, rows.running_address
-        if shared.useful(self._work, ENOUGH) == 1:
+        if self.is_alone:
             self._alone()
         else:
             call = [*self._call[:ORDER], rows.order_address, rows.running_address, *self._call[ORDER + 2 :]]
@@ -92,13 +94,57 @@ class Bound:
         if self._sums is not None:
             self._sums.put(made)
 
+    def begin(self, given: Standing, lengths: Array | None) -> Rows:
+        """Tell the tables what this run brings; returns what must stay until it is over."""
+        rows = self._rows
+        if self._moves is not None:
+            self._moves.words[1:] = given.starts[self._which]
+        if lengths is not None:
+            rows = by_length(self._steps, lengths)
+            for name, state in self.first.items():
+                self.last[name][...] = state
+        self._order[:] = rows.order_address, rows.running_address
+        return rows
+
+    # --- in a chain ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one thread runs it."""
+        return shared.useful(self._work, ENOUGH) == 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing for Python to do beside the kernel."""
+        return self._which is not None and (self._sums is None or self._sums.is_plain)
+
+    @property
+    def share(self) -> float:
+        """How much it is of the longest call that may keep a signal waiting."""
+        return float(self._steps) / stretches.steps_of(self._program, self._batch)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of the workspace."""
+        size: int = self._program.workspace_of(self._room, self._batch)
+        return size
+
+    def rows(self) -> list[Row]:
+        """Its calls; 0 stands for the workspace."""
+        found = [] if self._moves is None else [self._moves.row]
+        found += [clear_row(self._whole, self.machine)] if self._totals else []
+        found.append((self._program.code_for(self._batch).address, self._start, 0, 0, self._batch, 0))
+        return found + ([] if self._sums is None else self._sums.rows())
+
+    def chain(self, others: Sequence["Bound"]) -> Chain | None:
+        """One call of this and others, one after another."""
+        return chain_of([self, *others])
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
     def _packed(self, given: Standing) -> dict[int, Array]:
-        """Pack the parameters; returns what is made of them alone, if it took to make anything."""
-        packing = self._program._packing
-        if self._which is not None:
-            packing.pack_at(given.starts[self._which].tolist(), self._strides, self._memory)
-            return {}
-        made = self._computed(given.arrays)
+        """Make and pack what is made of the parameters alone."""
+        packing, made = self._program._packing, self._computed(given.arrays)
         arrays = packing.arrays(made)
         packing.pack_at(map(address, arrays), tuple(array.strides for array in arrays), self._memory)
         return made
@@ -108,7 +154,7 @@ class Bound:
         return computed(self._program.plan, ours, self._program.dtype)
 
     def _alone(self) -> None:
-        memory = workspaces.take(self._program.workspace_of(self._room, self._batch))
+        memory = workspaces.take(self.workspace)
         try:
             self._program.code_for(self._batch).call(self._start, address(memory), 0, self._batch, 0)
         finally:
@@ -121,7 +167,7 @@ class Sums:
     def __init__(self, program: "LlvmProgram", totals: Mapping[int, Array], flat: Array, places: Mapping[str, int]) -> None:
         self._program, self._totals, named = program, totals, program.graph.named("sum")
         plain = [(node, places[name]) for name, node in named.items() if node in totals]
-        self._unpack = program._unpacking.unpacked_into(flat, plain, totals) if plain else None
+        self._moves = program._unpacking.into(flat, plain, totals) if plain else None
         self._others = {}
         for name, node in named.items():
             if node not in totals:
@@ -129,10 +175,19 @@ class Sums:
                 start = places[name]
                 self._others[name] = flat[start : start + int(np.prod(shape))].reshape(shape)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all sums are totals as they are."""
+        return not self._others
+
+    def rows(self) -> list[Row]:
+        """The call that puts the totals where they go."""
+        return [] if self._moves is None else [self._moves.row]
+
     def put(self, made: Mapping[int, Array]) -> None:
         """Put the sums where they go; `made` is what was made of the parameters alone."""
-        if self._unpack is not None:
-            self._unpack()
+        if self._moves is not None:
+            self._moves.run()
         if self._others:
             totals = self._program._unpacking.unpacked(self._totals)
             found = finished(self._program.plan, made, totals, self._program.dtype)

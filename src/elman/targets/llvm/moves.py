@@ -6,7 +6,7 @@ padded totals to where callers want them. Lanes behind the last row become 0 wit
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -51,7 +51,6 @@ class Moves:
         self._rows = [(m.into, *m[:3], -(-m.rows // m.lanes), *m[4:6], int(m.fill)) for m in moves]
         self._pack = Struct(f"{1 + len(moves)}q").pack
         self._laid = Strides(), np.empty(0, np.int64), 0
-        self._code: engine.Code | None = None
 
     def run(self, sources: Sequence[Array], strides: Strides, memory: Array) -> None:
         """Make every move from its source, whose strides are those of rows and columns, in bytes."""
@@ -61,13 +60,20 @@ class Moves:
         """The same, of sources and into a memory of which the addresses are known."""
         known, table, start = self._laid
         if known != strides:  # such as at first; another thread may change it at the same time
-            rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
-            table = np.array(rows, np.int64)
+            table = self.table(strides)
             start = address(table)
             self._laid = strides, table, start
-        if self._code is None:
-            self._code = _compiled(self._dtype.name, self._machine)
-        self._code.call(self._pack(memory, *sources), start, 0, len(table), 0)
+        self.code.call(self._pack(memory, *sources), start, 0, len(table), 0)
+
+    def table(self, strides: Strides) -> Array:
+        """The words of the moves."""
+        rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
+        return np.array(rows, np.int64)
+
+    @cached_property
+    def code(self) -> engine.Code:
+        """The function that makes moves."""
+        return _compiled(self._dtype.name, self._machine)
 
     def run_on_numpy(self, sources: Sequence[Array], memory: Array) -> None:
         """The same for those who make them once: they would wait longer for the code than for NumPy."""

@@ -1,8 +1,7 @@
 """How a program's parameters are packed for its kernel, and its totals unpacked: lists of moves, made once for a program."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
@@ -86,6 +85,11 @@ class Packing:
         if self._sources:
             self._made.run_at(starts, strides, memory)
 
+    @property
+    def moves(self) -> Moves:
+        """How matrices get there."""
+        return self._made
+
     def _parameter(self, index: int) -> str | None:
         node = self._graph.nodes[index]
         if node.gate == "transpose":
@@ -129,6 +133,25 @@ class Packing:
         self._take(size + PAD)
 
 
+class Fixed:
+    """Moves whose tables stay: `words` are the addresses of the memory and of the sources, which may change."""
+
+    def __init__(self, moves: Moves, strides: Strides, memory: Array) -> None:
+        self._table, self._code, self._held = moves.table(strides), moves.code, memory
+        self.words = np.empty(1 + len(strides), np.int64)
+        self.words[0] = address(memory)
+        self.call = address(self.words), address(self._table), 0, len(self._table), 0
+
+    def run(self) -> None:
+        """Make the moves."""
+        self._code.call(*self.call)
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The same as a row of a chain."""
+        return self._code.address, *self.call
+
+
 class Unpacking:
     """Totals, which are padded, scattered columns as rows, in the shapes that the graph gives them."""
 
@@ -166,16 +189,15 @@ class Unpacking:
         self._run([totals[i] for i in self._shapes], self._strides, memory)
         return self._views(memory, self._shapes)
 
-    def unpacked_into(
-        self, flat: Array, places: Sequence[tuple[int, int]], totals: Mapping[int, Array]
-    ) -> Callable[[], None]:
-        """What puts totals that stay where they are, by node, into places of a flat array that does so too."""
+    def into(self, flat: Array, places: Sequence[tuple[int, int]], totals: Mapping[int, Array]) -> "Fixed":
+        """The moves of totals, by node, into places of a flat array, where all stay where they are."""
         order = {index: k for k, index in enumerate(self._shapes)}
         chosen = [order[index] for index, _ in places]
         moves = [self._moves[k]._replace(into=start) for k, (_, start) in zip(chosen, places, strict=True)]
-        run = Moves(moves, self._dtype, self._machine).run_at
-        starts, strides = [address(totals[index]) for index, _ in places], tuple(self._strides[k] for k in chosen)
-        return partial(run, starts, strides, address(flat))
+        strides = tuple(self._strides[k] for k in chosen)
+        fixed = Fixed(Moves(moves, self._dtype, self._machine), strides, flat)
+        fixed.words[1:] = [address(totals[index]) for index, _ in places]
+        return fixed
 
     def _views(self, memory: Array, shapes: Mapping[int, Shape]) -> dict[int, Array]:
         found, start = {}, 0
