@@ -5,6 +5,7 @@ numbers each; so these go together, and what is remembered of them with them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import is_
 from typing import Any, NamedTuple, Self
@@ -104,10 +105,15 @@ def standing(arrays: Mapping[str, Array]) -> Standing | None:
     """Arrays of one type and their addresses, in their order; None where some are not in the order of their rows."""
     flat = arrays.flat(arrays) if isinstance(arrays, Flats) else None
     if flat is not None:
-        return Standing(arrays, np.array(flat.layout.starts) * flat.whole.itemsize + _start(flat.whole))
+        return Standing(arrays, _offsets(flat.layout) * flat.whole.itemsize + _start(flat.whole))
     if not all(array.flags.c_contiguous for array in arrays.values()):
         return None
     return Standing(arrays, np.array([_start(array) for array in arrays.values()], np.int64))
+
+
+@lru_cache(maxsize=64)
+def _offsets(layout: Layout) -> Array:
+    return np.array(layout.starts, np.int64)
 
 
 def _start(array: Array) -> int:

@@ -197,6 +197,7 @@ class LlvmElementwise:
         self._shared = _Shared(machine, facts, lambda: str(GraphKernel(graph, self.dtype.name, lanes).module))
         self._inputs, self._numbers = tuple(graph.leaves("input")), tuple(graph.leaves("parameter"))
         self._outputs = tuple(graph.named("output"))
+        self._row = Struct(f"{2 + len(self._inputs) + len(self._outputs)}q").pack
         self._head = Struct("q" + FLOATING[self.dtype.itemsize] * len(self._numbers)).pack
 
     def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
@@ -205,8 +206,11 @@ class LlvmElementwise:
         arrays = next((many for many in held if isinstance(many, list)), held[:1])
         ends = [0, *accumulate(array.size for array in arrays)]
         found = {name: rooms.take((ends[-1],), self.dtype) for name in self._outputs}
-        columns = [_column(many, ends, self.dtype.itemsize) for many in (*held, *found.values())]
-        words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + _rows(ends, *columns)
+        if not any(isinstance(many, list) for many in held):  # the usual case, without a detour
+            rows = self._row(0, ends[1], *map(address, held), *map(address, found.values()))
+        else:
+            rows = _rows(ends, *(_column(many, ends, self.dtype.itemsize) for many in (*held, *found.values())))
+        words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + rows
         flags = np.zeros(shared.count, np.int64)
         if ends[-1]:
             self._shared.run(words, address(flags), ends[-1], 1)
