@@ -3,6 +3,7 @@
 A twin of every training takes the long way always; both are asked the same, and must give the same, errors and all.
 """
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from elman.data import Batch, Streams
 from elman.optim import SGD, Adam
 from elman.rounds import KEPT, Round
 from elman.schedules import Constant
+from elman.targets.llvm import stretches
 from elman.targets.llvm.machine import machines
 
 if not machines():
@@ -249,6 +251,39 @@ def test_what_a_step_gave_stays_as_it_was():
         assert np.array_equal(state.h, h)
         assert np.array_equal(parameters["ui"], ui)
         assert not state.h.flags.writeable
+
+
+def test_threads_that_change_between_steps():
+    ours, twin = trainer(language(layers=2)), long_way(trainer(language(layers=2)))
+    for count in (1, 1, 1, 2, 3, None, 1, 2):
+        elman.threads(count)
+        assert next(ours).loss == next(twin).loss
+        assert_same(told(ours), told(twin))
+
+
+@pytest.mark.parametrize(("part", "short"), [(1.5, True), (0.5, False)])
+def test_what_would_keep_a_signal_waiting(monkeypatch, part, short):
+    """Calls that are too long together run one by one, and what is too long by itself goes the long way."""
+    [kept] = used(trainer(language()))._rounds._kept.values()
+    longest = max(bound.share for bound in (kept._layers[0].forward, kept._head.bound, kept._layers[0].back))
+    monkeypatch.setattr("elman.targets.llvm.stretches.STRETCH", stretches.STRETCH * longest * part)
+    assert_twins(lambda: trainer(language()), short=short)
+    found = next(iter(used(trainer(language()))._rounds._kept.values()))
+    assert getattr(found, "_chain", None) is None
+
+
+def used(training: Trainer) -> Trainer:
+    for _ in range(3):
+        next(training)
+    return training
+
+
+def test_a_copy_of_a_training_goes_on_by_itself():
+    ours = used(trainer(language()))
+    other = copy.deepcopy(ours)
+    losses = [next(ours).loss for _ in range(4)]
+    assert [next(other).loss for _ in range(4)] == losses
+    assert_same(told(ours), told(other))
 
 
 def test_trainings_in_threads():

@@ -16,6 +16,7 @@ from elman.checks import checked_lengths
 from elman.flow import Flow
 from elman.gates import Array
 from elman.network import Network
+from elman.optim import norm_of
 from elman.packs import Flats, Standing, standing
 from elman.rnn import RNN
 from elman.stack import Stack
@@ -26,15 +27,18 @@ from elman.trees import Tree
 KEPT = 4
 """Shapes that rounds are kept for: each holds as much as passes between the programs of a training step."""
 
-Scored = tuple[float, Mapping[str, Array], State]
-"""The loss, gradients by parameter, which last until the next round, and the last state."""
+Scored = tuple[float, Mapping[str, Array], State, float]
+"""The loss, gradients by parameter, which last until the next round, the last state, and the norm of the gradients."""
+
+ONCE, LONG = "came once", "goes the long way"
+"""What is kept of a shape in place of a round."""
 
 
 class Rounds:
     """The rounds of a network, by shape. One is made when a shape comes for the second time."""
 
     def __init__(self, network: Network) -> None:
-        self._network, self._kept = network, dict[object, Round | None]()  # None: it came once
+        self._network, self._kept = network, dict[object, Round | str]()
         self._layers = layers_of(network)
 
     def scored(
@@ -44,20 +48,24 @@ class Rounds:
         if not self._layers or type(x) is not np.ndarray or not x.size:
             return None
         key = x.shape, x.dtype.kind, seed is None, self._network.bptt_truncate, circumstances()
-        if key not in self._kept:
-            self._keep(key, None)
-            return None
-        found = self._kept.pop(key)  # no two threads get the same, and the newest becomes the last
-        try:
-            found = found or Round(self._network, self._layers, parameters, x, drops=seed is not None)
-        except UnboundError:
-            self._layers = {}
-            return None
-        scored = found.run(parameters, x, targets, state, lengths, seed)
-        self._keep(key, found)
+        found = self._kept.pop(key, None)  # no two threads get the same
+        if found is ONCE:
+            found = self._made(parameters, x, drops=seed is not None)
+        scored = found.run(parameters, x, targets, state, lengths, seed) if isinstance(found, Round) else None
+        self._keep(key, found or ONCE)  # the newest is the last; what was broken off is not kept
         return scored
 
-    def _keep(self, key: object, found: "Round | None") -> None:
+    def _made(self, parameters: Mapping[str, Array], x: Array, *, drops: bool) -> "Round | str":
+        try:
+            return Round(self._network, self._layers, parameters, x, drops=drops)
+        except UnboundError:
+            return LONG
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy begins without rounds: they stand at addresses of this process."""
+        return Rounds, (self._network,)
+
+    def _keep(self, key: object, found: "Round | str") -> None:
         while len(self._kept) >= KEPT:
             self._kept.pop(next(iter(self._kept)), None)
         self._kept[key] = found
@@ -99,6 +107,7 @@ class Round:
             if below is not None:
                 d_y = layer.d_x if layer.x is below.y and layer.d_x is not None else np.zeros_like(below.y)
         self._gradients, self._last = self._delivered(parameters), State({})
+        self._norm = norm_of(self._gradients)
         joined = all(above.x is below.y for below, above in pairwise(self._layers))
         later = [*(layer.forward for layer in self._layers[1:]), self._head.bound, *(x.back for x in reversed(self._layers))]
         self._chain = self._layers[0].forward.chain(later) if joined else None
@@ -130,7 +139,7 @@ class Round:
         last = [{name: value.copy() for name, value in layer.forward.last.items()} for layer in self._layers]
         tree = dict(zip(self._rnn.parts, last, strict=True)) if isinstance(self._rnn, Stack) else last[0]
         self._last = self._rnn._state_out(tree, batch)
-        return loss, self._gradients, self._last
+        return loss, self._gradients, self._last, self._norm()
 
     def _begin(self, states: Tree | None) -> None:
         """The first states; zeros where none are given."""

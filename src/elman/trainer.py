@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from operator import is_
 from typing import Any, Self
@@ -15,14 +15,13 @@ import numpy as np
 from elman import checkpoints, origin
 from elman.checkpoints import Checkpoint
 from elman.checks import checked_seed
-from elman.data import Source
+from elman.data import Batch, Source
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
 from elman.model import Model
 from elman.network import Network
-from elman.optim import are_finite, global_norm, norm_of
-from elman.packs import Flats
-from elman.rounds import Rounds
+from elman.optim import are_finite, global_norm
+from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
 from elman.shapes import written
 from elman.states import State, from_tree
@@ -98,8 +97,6 @@ class Trainer:
         self.state: State | None = None
         self._updated: Mapping[str, Array] = {}
         self._rounds = Rounds(model)
-        self._gradients: Flats | None = None
-        self._norm_again: Callable[[], float] = float
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -116,10 +113,7 @@ class Trainer:
         parameters, noise = self._parameters(), self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
-            loss, gradients, last = found or self.model.gradients(
-                batch.x, batch.targets, state, lengths=batch.lengths, dropout_seed=noise
-            )
-            norm = self._norm(gradients)
+            loss, gradients, last, norm = found or self._scored(batch, state, noise)
             scale = self.clip / norm if norm > self.clip else 1.0
             updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
@@ -154,13 +148,11 @@ class Trainer:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
 
-    def _norm(self, gradients: Mapping[str, Array]) -> float:
-        """The norm of the gradients, which come again in the arrays of a round."""
-        if not isinstance(gradients, Flats):
-            return global_norm(gradients)
-        if self._gradients is not gradients:
-            self._gradients, self._norm_again = gradients, norm_of(gradients)
-        return self._norm_again()
+    def _scored(self, batch: Batch, state: State | None, noise: int | None) -> Scored:
+        """Loss, gradients, last state and norm on the long way."""
+        how: dict[str, Any] = {"lengths": batch.lengths, "dropout_seed": noise}
+        loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
+        return loss, gradients, last, global_norm(gradients)
 
     def _noise(self) -> int:
         """The seed of what this update drops."""
