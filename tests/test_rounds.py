@@ -232,6 +232,33 @@ def test_truncation_and_dropout_set_between_steps():
     assert_same(told(ours), told(twin))
 
 
+def test_dropout_between_layers_beside_dropout_in_them():
+    def stepped(training: Trainer) -> list[float]:
+        found = []
+        for dropout, recurrent in ((0.0, 0.3), (0.5, 0.3), (0.5, 0.0), (0.0, 0.2)):
+            training.model.rnn.dropout = dropout
+            training.model.rnn.layers[1].recurrent_dropout = recurrent
+            found += [next(training).loss for _ in range(3)]
+        return found
+
+    ours, twin = trainer(language(layers=2)), long_way(trainer(language(layers=2)))
+    assert stepped(ours) == stepped(twin)
+    assert is_short(ours)
+
+
+@pytest.mark.parametrize("cut", [0, -1, "often", (3, 2), [4]])
+def test_a_truncation_that_is_none(cut):
+    def refused(training: Trainer) -> list[str]:
+        found, training.model.bptt_truncate = [], cut
+        for _ in range(3):
+            with pytest.raises(elman.SettingError) as caught:
+                next(training)
+            found.append(str(caught.value))
+        return found
+
+    assert refused(used(trainer(language()))) == refused(long_way(used(trainer(language()))))
+
+
 def test_two_trainings_of_one_model():
     def losses(change: Callable[[Trainer], Trainer]) -> list[float]:
         model = language()

@@ -15,6 +15,7 @@ from elman.bindings import HeadBinding, LayerBinding, UnboundError, put
 from elman.checks import checked_lengths
 from elman.flow import Flow
 from elman.gates import Array
+from elman.gradient_checks import checked_truncation
 from elman.network import Network
 from elman.optim import norm_of
 from elman.packs import Flats, Standing, standing
@@ -47,13 +48,18 @@ class Rounds:
         """What `gradients` of the network gives, whose parameters these are; None where that is for the long way."""
         if not self._layers or type(x) is not np.ndarray or not x.size:
             return None
-        key = x.shape, x.dtype.kind, seed is None, self._network.bptt_truncate, circumstances()
+        key = x.shape, x.dtype.kind, repr(self._network.bptt_truncate), self._drops(seed), circumstances()
         found = self._kept.pop(key, None)  # no two threads get the same
         if found is ONCE:
             found = self._made(parameters, x, drops=seed is not None)
         scored = found.run(parameters, x, targets, state, lengths, seed) if isinstance(found, Round) else None
         self._keep(key, found or ONCE)  # the newest is the last; what was broken off is not kept
         return scored
+
+    def _drops(self, seed: int | None) -> tuple[bool, ...]:
+        """Where something is dropped: between layers, and in each of them."""
+        shares = getattr(self._network.rnn, "dropout", 0.0), *(rnn.recurrent_dropout for rnn in self._layers.values())
+        return () if seed is None else tuple(share > 0 for share in shares)
 
     def _made(self, parameters: Mapping[str, Array], x: Array, *, drops: bool) -> "Round | str":
         try:
@@ -87,7 +93,7 @@ class Round:
     def __init__(
         self, network: Network, layers: Mapping[str, RNN], parameters: Mapping[str, Array], x: Array, *, drops: bool
     ) -> None:
-        self._rnn, cut, tokens = network.rnn, network.bptt_truncate, x.dtype.kind in "iu"
+        self._rnn, cut, tokens = network.rnn, checked_truncation(network.bptt_truncate), x.dtype.kind in "iu"
         if isinstance(cut, tuple) or x.ndim != 3 - tokens or tokens != getattr(network, "reads_tokens", tokens):
             raise UnboundError
         (batch, steps), self._limit = x.shape[:2], int(self._rnn.input_shape[0]) if tokens else 0
