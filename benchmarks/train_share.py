@@ -9,6 +9,7 @@ is done. Medians of steps; what is outside is the median of the differences. "Ou
 
 import argparse
 import os
+from functools import cache
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -21,7 +22,7 @@ import elman
 from elman.data import Streams
 from elman.optim import Adam
 from elman.schedules import Constant
-from elman.targets.llvm import engine
+from elman.targets.llvm import chain, engine
 from elman.targets.llvm.crew import crew
 
 SETTINGS = (Setting("elman", 16, 1, 64), *SETTINGS)
@@ -47,6 +48,8 @@ class Clock:
             return its._functions
 
         type(crew)._compile = compiled
+        functions = chain._compiled
+        chain._compiled = cache(lambda machine: functions(machine)._replace(follow=self._clocked(functions(machine).follow)))
 
     def _clocked_code(self, *given: Any) -> Any:
         code = self._compiled(*given)

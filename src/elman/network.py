@@ -134,7 +134,7 @@ class Network(ABC):
         labels `label_smoothing` takes a share and spreads it evenly (Szegedy et al., 2016); 0.1 is usual.
         """
         losses, live, _ = self._losses(x, targets, state, lengths, reset, label_smoothing)
-        return _mean(losses, live)
+        return mean(losses, live)
 
     def losses(self, x: Any, targets: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> tuple[Array, State]:
         """The loss of each step, `[T]` or `[B, T]`, past a length 0 (read once: a number or `[B]`); and the last state."""
@@ -221,7 +221,7 @@ class Network(ABC):
         shares = (counts / max(1, np.count_nonzero(live))).astype(self.rnn.dtype)
         scores = self.head.gradients(y, self._targets(targets, x, y, batch, lengths), shares, lengths, smoothing)
         parameters, d_state = self._followed_back(record, scores)
-        return Scored(_mean(scores.losses, live, counts), parameters, d_state, record.state)
+        return Scored(mean(scores.losses, live, counts), parameters, d_state, record.state)
 
     def _followed_back(self, record: Record, scores: Scores) -> tuple[dict[str, Array], State]:
         """The gradients of a loss by parameter, and for the first state, from those that the head found."""
@@ -300,6 +300,6 @@ class Network(ABC):
         """What the caller gave as tokens or features, checked."""
 
 
-def _mean(losses: Array, live: Array, counts: Array | None = None) -> float:
+def mean(losses: Array, live: Array, counts: Array | None = None) -> float:
     """The mean of the losses that are live, each as much as it counts; nothing has the mean 0."""
     return float((losses * (live if counts is None else counts)).sum(dtype=np.float64)) / max(1, int(np.count_nonzero(live)))

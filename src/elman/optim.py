@@ -1,6 +1,7 @@
 """Optimisers as pure functions: parameters, gradients and memory in, new parameters and new memory out."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -23,13 +24,23 @@ def global_norm(arrays: Arrays) -> float:
     >>> global_norm({"w": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([12.0])})
     13.0
     """
-    found, run = list[float](), chosen("auto").sums_of_squares
-    for dtype in {array.dtype: None for array in arrays.values()}:
-        found += run([array for array in arrays.values() if array.dtype == dtype])
-    try:
-        return math.sqrt(math.fsum(found))
-    except (OverflowError, ValueError):  # some are infinite, or their sum is
-        return math.sqrt(sum(found))
+    return norm_of(arrays)()
+
+
+def norm_of(arrays: Arrays) -> Callable[[], float]:
+    """What tells the norm of arrays that stay where they are, while their numbers change."""
+    make = chosen("auto").squares_of
+    types = dict.fromkeys(array.dtype for array in arrays.values())
+    parts = [make([array for array in arrays.values() if array.dtype == dtype]) for dtype in types]
+
+    def norm() -> float:
+        found = [x for sums in parts for x in sums()]
+        try:
+            return math.sqrt(math.fsum(found))
+        except (OverflowError, ValueError):  # some are infinite, or their sum is
+            return math.sqrt(sum(found))
+
+    return norm
 
 
 def are_finite(arrays: Arrays) -> bool:

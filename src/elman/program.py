@@ -13,7 +13,7 @@ from elman.graph import Graph
 from elman.lanes import StepLane
 from elman.passes import Plan, differentiate, lower, schedule
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
-from elman.repeats import Repeat
+from elman.repeats import Bound, Names, Repeat
 from elman.shapes import written
 from elman.targets import Elementwise, Executable, Outcome, Prepared, Target, circumstances, target
 
@@ -124,6 +124,33 @@ class Program:
         found: Repeat | None = None if make is None else make(prepared, steps, batch)
         return found
 
+    def bound(
+        self,
+        parameters: Mapping[str, Array],
+        names: Names,
+        inputs: Mapping[str, Array],
+        first: Mapping[str, Array],
+    ) -> Bound | None:
+        """A forward run over arrays that stay where they are, where the target has a short way for it.
+
+        Parameters, which change, have these `names` where they are given; those of now tell how they lie.
+        """
+        return _bound(self._forward, parameters, names, inputs, first, backwards=False)
+
+    def bound_backward(
+        self,
+        parameters: Mapping[str, Array],
+        names: Names,
+        run: Bound,
+        inputs: Mapping[str, Array],
+        d_outputs: Mapping[str, Array],
+    ) -> Bound | None:
+        """The way back of a bound run, which read these inputs; nothing comes from the last states."""
+        kept = {name: inputs[name] if name in inputs else run.outputs[name] for name in self._kept}
+        given = kept | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
+        last = {GRADIENT + name: np.zeros_like(state) for name, state in run.last.items()}
+        return _bound(self._backward, parameters, names, given, last, backwards=True)
+
     def backward(
         self,
         parameters: Mapping[str, Array],
@@ -147,6 +174,12 @@ class Program:
         found = self._backward.run(ready, inputs, last, **way)
         zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in found.sums}
         return replace(found, sums={name: (found.sums | zeros)[name] for name in parameters})
+
+
+def _bound(executable: Any, *given: Mapping[str, Any], backwards: bool) -> Bound | None:
+    make = getattr(executable, "bound", None)
+    found: Bound | None = None if make is None else make(*given, backwards=backwards)
+    return found
 
 
 def _inner(backward: Graph) -> Graph:

@@ -4,13 +4,14 @@ What it gives is what the long way gives, to the bit. And it takes only what it 
 a state of another layer, a number that is not finite go the long way, past every check, where errors are raised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 
 from elman.gates import Array
+from elman.packs import Standing
 from elman.rooms import SMALL, rooms
 from elman.states import State
 
@@ -32,6 +33,38 @@ class Repeat(Protocol):
 
     def run(self) -> bool:
         """Read the inputs and the first states, write the outputs and the last states; not if some number is not finite."""
+        ...
+
+
+Names = Mapping[str, str]
+"""The parameters of a program, and how they are called among those that are given."""
+
+
+class Bound(Protocol):
+    """A call of a program over arrays that stay where they are: inputs `[T, B, ...]`, states `[B, ...]`, and the outputs."""
+
+    outputs: dict[str, Array]
+    first: dict[str, Array]
+    last: dict[str, Array]
+
+    def deliver(self, flat: Array, places: Mapping[str, int]) -> None:
+        """Let every run put its sums, by name, into places of a flat array, each in the order of its rows."""
+        ...
+
+    def run(self, given: Standing, lengths: Array | None = None) -> None:
+        """Read these parameters, the inputs and the first states, and write the rest."""
+        ...
+
+    def chain(self, others: Sequence[Any]) -> "Chain | None":
+        """One call of this and others, one after another; None where there is something to do between them."""
+        ...
+
+
+class Chain(Protocol):
+    """Bound calls that are made as one."""
+
+    def run(self, given: Standing, lengths: Array | None = None) -> bool:
+        """Run all; False where they should run one by one, and nothing was run."""
         ...
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from elman import checkpoints, origin
 from elman.checkpoints import Checkpoint
 from elman.checks import checked_seed
-from elman.data import Source
+from elman.data import Batch, Source
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
 from elman.model import Model
 from elman.network import Network
 from elman.optim import are_finite, global_norm
+from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
 from elman.shapes import written
 from elman.states import State, from_tree
@@ -95,6 +96,7 @@ class Trainer:
         self.memory = optimiser.memory(model.parameters)
         self.state: State | None = None
         self._updated: Mapping[str, Array] = {}
+        self._rounds = Rounds(model)
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -108,16 +110,14 @@ class Trainer:
             raise StopIteration
         batch, rate = self.source.take(), self.schedule(self.step)
         state = None if batch.anew else self.state
-        noise = int(np.random.SeedSequence((self.seed, self.step)).generate_state(1)[0])
+        parameters, noise = self._parameters(), self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
-            loss, gradients, last = self.model.gradients(
-                batch.x, batch.targets, state, lengths=batch.lengths, dropout_seed=noise
-            )
-            norm = global_norm(gradients)
+            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
+            loss, gradients, last, norm = found or self._scored(batch, state, noise)
             scale = self.clip / norm if norm > self.clip else 1.0
-            updated, memory = self.optimiser.update(self._parameters(), gradients, self.memory, rate, scale=scale)
+            updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
-                where = origin.first_not_finite(self.model, batch, state, noise, loss, gradients, updated)
+                where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
         self.model._adopt(updated)
         self._updated = updated
@@ -147,6 +147,16 @@ class Trainer:
     def count_on(self, seconds: float) -> None:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
+
+    def _scored(self, batch: Batch, state: State | None, noise: int | None) -> Scored:
+        """Loss, gradients, last state and norm on the long way."""
+        how: dict[str, Any] = {"lengths": batch.lengths, "dropout_seed": noise}
+        loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
+        return loss, gradients, last, global_norm(gradients)
+
+    def _noise(self) -> int:
+        """The seed of what this update drops."""
+        return int(np.random.SeedSequence((self.seed, self.step)).generate_state(1)[0])
 
     def _parameters(self) -> Mapping[str, Array]:
         """The parameters of the model: as the last update gave them, where they are these still."""

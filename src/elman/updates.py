@@ -6,7 +6,7 @@ is changed in place, and equal arguments give equal bits.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, NoReturn
@@ -18,9 +18,10 @@ from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array, absolute, greater, where
 from elman.graph import Builder, Graph
 from elman.nodes import Result
-from elman.packs import Flats, together
+from elman.packs import Flats, Layout, together
 from elman.program import elementwise
 from elman.shapes import written
+from elman.targets.interface import Many
 from elman.values import Value
 
 Arrays = Mapping[str, Array]
@@ -45,6 +46,16 @@ class Numbers(NamedTuple):
     g: Any
     old: dict[str, Any]
     now: dict[str, Any]
+
+
+Alike = tuple[np.dtype[Any], Layout, dict[str, Many]]
+"""Parameters of one type: how they stand in a flat array, and what an update reads of them and beside them."""
+
+
+@lru_cache(maxsize=64)
+def remembered(kind: str, layout: Layout) -> Layout:
+    """How memory of a kind stands in a flat array, for parameters that stand so."""
+    return layout._replace(names=tuple(f"{kind}/{name}" for name in layout.names))
 
 
 class Optimiser(ABC):
@@ -87,24 +98,47 @@ class Optimiser(ABC):
         Raises `SettingError`, `ShapeError` or `DataError` where gradients or memory do not fit the parameters.
         """
         _check(f"{type(self).__name__}: rate", "rate", rate)
-        self._check_arrays(parameters, gradients, memory)
+        one = self._in_one(parameters, gradients, memory)
+        if one is None:
+            self._check_arrays(parameters, gradients, memory)
         count = int(memory[COUNT]) + 1
         numbers = self.numbers(rate, count) | {SCALE: scale}
-        updated, kept, finite = list[tuple[Array, Arrays]](), list[tuple[Array, Arrays]](), True
-        for dtype in dict.fromkeys(p.dtype for p in parameters.values()):
-            like = {name: p for name, p in parameters.items() if p.dtype == dtype}
-            names = tuple(like)
-            remembered = {kind: tuple(f"{kind}/{name}" for name in names) for kind in self.kinds}
-            given = {"p": together(parameters, names, dtype), "g": together(gradients, names, dtype)}
-            given |= {kind: together(memory, keys, dtype) for kind, keys in remembered.items()}
+        updated, kept, finite = list[tuple[Array, Layout]](), list[tuple[Array, Layout]](), True
+        for dtype, layout, given in self._by_type(parameters, gradients, memory) if one is None else [one]:
             found, fine = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
             finite = finite and fine
-            updated.append((found["new_p"], like))
-            for kind, keys in remembered.items():
-                kept.append((found[f"new_{kind}"], dict(zip(keys, like.values(), strict=True))))
-        return Flats(parameters, updated, finite=finite), Flats(dict(memory) | {COUNT: np.array(count, np.int64)}, kept)
+            updated.append((found["new_p"], layout))
+            kept += [(found[f"new_{kind}"], remembered(kind, layout)) for kind in self.kinds]
+        others = dict(memory) if one is None else {}
+        counted = others | {COUNT: np.array(count, np.int64)}
+        return Flats(parameters if one is None else {}, updated, finite=finite), Flats(counted, kept)
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _by_type(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> Iterator[Alike]:
+        """What an update reads, for the parameters of each type."""
+        for dtype in dict.fromkeys(p.dtype for p in parameters.values()):
+            layout = Layout.of({name: p for name, p in parameters.items() if p.dtype == dtype})
+            given: dict[str, Many] = {"p": together(parameters, layout.names, dtype)}
+            given |= {"g": together(gradients, layout.names, dtype)}
+            given |= {kind: together(memory, remembered(kind, layout).names, dtype) for kind in self.kinds}
+            yield dtype, layout, given
+
+    def _in_one(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> Alike | None:
+        """The same where each stands in one flat array, as the last update left it: there is nothing to check then."""
+        if not (isinstance(parameters, Flats) and isinstance(gradients, Flats) and isinstance(memory, Flats)):
+            return None
+        p = parameters.flat(parameters)
+        if p is None or len(memory) != 1 + len(self.kinds) * len(parameters) or COUNT not in memory:
+            return None
+        flats = {"g": gradients.flat(p.layout.names)}
+        flats |= {kind: memory.flat(remembered(kind, p.layout).names) for kind in self.kinds}
+        given: dict[str, Many] = {"p": p.whole}
+        for name, flat in flats.items():
+            if flat is None or flat.layout.shapes != p.layout.shapes or flat.whole.dtype != p.whole.dtype:
+                return None
+            given[name] = flat.whole
+        return p.whole.dtype, p.layout, given
 
     def _check_arrays(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> None:
         """Raises an error that names the array that is missing or of another shape."""

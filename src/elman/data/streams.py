@@ -52,11 +52,14 @@ class Streams(Counted):
     def _batch(self, epoch: int, step: int) -> Batch:
         if epoch != self._epoch:
             self._epoch, self._begin = epoch, int(drawn(self._seed, epoch).integers(0, self._places))
-        begin = self._begin
-        apart = (len(self._x) - self._ahead - begin) // self.batch
-        at = begin + step * self.length + apart * np.arange(self.batch)[:, None] + np.arange(self.length)  # [B, T]
-        x, targets = as_input(self._x[at]), as_targets(self._targets[at + self._ahead])
-        return Batch(x, targets, None, step == 0, at.size)
+        x, targets = self._rows(self._x, step, 0), self._rows(self._targets, step, self._ahead)
+        return Batch(as_input(x), as_targets(targets), None, step == 0, x.shape[0] * x.shape[1])
+
+    def _rows(self, steps: Array, step: int, ahead: int) -> Array:
+        """A batch `[B, T, ...]`, copied: the streams stand side by side, and only their beginning changes in an epoch."""
+        apart, first = (len(self._x) - self._ahead - self._begin) // self.batch, self._begin + ahead
+        streams = steps[first : first + apart * self.batch].reshape(self.batch, apart, *steps.shape[1:])
+        return np.array(streams[:, step * self.length : (step + 1) * self.length])
 
 
 def _beside(name: str, targets: Any, steps: int) -> Array:

@@ -1,6 +1,6 @@
 """What every target gives: a plan made runnable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -104,6 +104,6 @@ class Target(Protocol):
         """Compile a graph of numbers, for every element of arrays of a floating type."""
         ...
 
-    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
-        """Sums of the squares of parts of arrays of one floating type; the order of summation is that of NumPy's."""
+    def squares_of(self, arrays: Sequence[Array]) -> Callable[[], list[float]]:
+        """What sums the squares of parts of arrays of one floating type, which stay; the order is that of NumPy's."""
         ...

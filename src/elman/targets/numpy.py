@@ -6,7 +6,7 @@ after it); parameters have none. A vector operation therefore works on the last 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,9 @@ class NumpyTarget:
         """Gate by gate."""
         return NumpyElementwise(graph, dtype)
 
-    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+    def squares_of(self, arrays: Sequence[Array]) -> Callable[[], list[float]]:
         """Part by part."""
-        return sums_of_squares(arrays)
+        return partial(sums_of_squares, arrays)
 
 
 class NumpyProgram:

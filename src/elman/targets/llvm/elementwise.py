@@ -7,7 +7,8 @@ the elements. Unlike other kernels these leave denormal numbers as they are: so 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
+from struct import Struct, pack
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,9 @@ from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.vectors import FLOATS, INDEX, Value, Vectors
 from elman.targets.llvm.words import WORDS
 from elman.targets.threads import shared
+
+FLOATING = {4: "f4x", 8: "d"}
+"""A number in a word, by its bytes."""
 
 ENOUGH = 1 << 17
 """Elements that a thread should have: some tenth of a millisecond of Adam."""
@@ -166,18 +170,19 @@ class _Shared:
         key = key_of("elementwise", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine, *facts)
         self._code = engine.compiled(key, text, machine)
 
-    def run(self, table: Array, results: int, count: int, unit: int) -> None:
+    def run(self, table: bytes, results: int, count: int, unit: int) -> None:
         """Run over so many things of so many elements each, on as many threads as they are worth."""
-        threads, at = min(shared.count, max(1, count * unit // ENOUGH)), address(table)
+        threads = min(shared.count, max(1, count * unit // ENOUGH))
         if threads > 1 and (shared.is_asked or self._pace.together) and crew.is_free:
-            cuts = [count * k // threads for k in range(threads + 1)]
+            words = np.frombuffer(table, np.int64)
+            at, cuts = address(words), [count * k // threads for k in range(threads + 1)]
             jobs = [(at, results, cuts[k], cuts[k + 1], k) for k in range(threads)]
             begun = perf_counter()
             if crew.run(self._code, jobs, self.machine):
                 self._pace.took(True, (perf_counter() - begun) / count)
                 return
         begun = perf_counter()
-        self._code.call(at, results, 0, count, 0)
+        self._code.call(table, results, 0, count, 0)
         if threads > 1:
             self._pace.took(False, (perf_counter() - begun) / count)
 
@@ -192,26 +197,38 @@ class LlvmElementwise:
         self._shared = _Shared(machine, facts, lambda: str(GraphKernel(graph, self.dtype.name, lanes).module))
         self._inputs, self._numbers = tuple(graph.leaves("input")), tuple(graph.leaves("parameter"))
         self._outputs = tuple(graph.named("output"))
+        self._row = Struct(f"{2 + len(self._inputs) + len(self._outputs)}q").pack
+        self._head = Struct("q" + FLOATING[self.dtype.itemsize] * len(self._numbers)).pack
 
     def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
         """All elements in one call."""
         held = [_contiguous(inputs[name]) for name in self._inputs]
         arrays = next((many for many in held if isinstance(many, list)), held[:1])
-        ends, size = [0, *accumulate(array.size for array in arrays)], self.dtype.itemsize
+        ends = [0, *accumulate(array.size for array in arrays)]
         found = {name: rooms.take((ends[-1],), self.dtype) for name in self._outputs}
-        head = 1 + len(self._numbers)
-        table = np.empty(head + len(arrays) * (2 + len(held) + len(found)), np.int64)
-        table[0] = len(arrays)
-        table[1:head].view(self.dtype)[:: 8 // size] = [numbers[name] for name in self._numbers]
-        rows = table[head:].reshape(len(arrays), -1)
-        rows[:, 0], rows[:, 1] = ends[:-1], ends[1:]
-        starts = rows[:, 0] * size
-        for k, many in enumerate([*held, *found.values()]):
-            rows[:, 2 + k] = [address(array) for array in many] if isinstance(many, list) else starts + address(many)
+        if not any(isinstance(many, list) for many in held):  # the usual case, without a detour
+            rows = self._row(0, ends[1], *map(address, held), *map(address, found.values()))
+        else:
+            rows = _rows(ends, *(_column(many, ends, self.dtype.itemsize) for many in (*held, *found.values())))
+        words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + rows
         flags = np.zeros(shared.count, np.int64)
         if ends[-1]:
-            self._shared.run(table, address(flags), ends[-1], 1)
-        return found, not flags.any()
+            self._shared.run(words, address(flags), ends[-1], 1)
+        return found, not any(flags.tolist())
+
+
+def _column(many: Any, ends: Sequence[int], size: int) -> list[int]:
+    """Where every array stands, or the part of the one flat array that goes with it."""
+    if isinstance(many, list):
+        return [address(array) for array in many]
+    start = address(many)
+    return [start + size * first for first in ends[:-1]]
+
+
+def _rows(ends: Sequence[int], *columns: Sequence[int]) -> bytes:
+    """What a table tells of each array: the first of its elements, the one behind its last, and words from the columns."""
+    words = [*chain.from_iterable(zip(ends[:-1], ends[1:], *columns, strict=True))]
+    return pack(f"{len(words)}q", *words)
 
 
 def _contiguous(many: Many) -> Any:
@@ -227,14 +244,27 @@ def _squares(dtype: np.dtype[Any], machine: Machine) -> _Shared:
     return _Shared(machine, ("squares", dtype, lanes), lambda: str(SquaresKernel(dtype.name, lanes).module))
 
 
+class Squares:
+    """Sums of squares of parts of arrays that stay where they are: what NumPy gives, to the bit.
+
+    Those that are not in the order of their rows are copied, once.
+    """
+
+    def __init__(self, arrays: Sequence[Array], machine: Machine) -> None:
+        self._held = [np.ascontiguousarray(array) for array in arrays]
+        ends = [0, *accumulate(-(-array.size // PART) for array in self._held)]
+        self._table = pack("q", len(self._held)) + _rows(ends, [*map(address, self._held)], [a.size for a in self._held])
+        self._sums, self._count = np.empty(ends[-1]), ends[-1]
+        self._start, self._run = address(self._sums), _squares(arrays[0].dtype, machine).run
+
+    def __call__(self) -> list[float]:
+        """The sums, of the numbers that the arrays hold now."""
+        if self._count:
+            self._run(self._table, self._start, self._count, PART)
+        found: list[float] = self._sums.tolist()
+        return found
+
+
 def sums_of_squares(arrays: Sequence[Array], machine: Machine) -> list[float]:
     """What `targets.elementwise.sums_of_squares` gives, of arrays of one floating type, to the bit."""
-    held = [np.ascontiguousarray(array) for array in arrays]
-    counts = [-(-array.size // PART) for array in held]
-    ends = [0, *accumulate(counts)]
-    rows = [(start, stop, address(a), a.size) for start, stop, a in zip(ends, ends[1:], held, strict=False)]
-    table, sums = np.array([len(held), *(word for row in rows for word in row)], np.int64), np.empty(ends[-1])
-    if ends[-1]:
-        _squares(held[0].dtype, machine).run(table, address(sums), ends[-1], PART)
-    found: list[float] = sums.tolist()
-    return found
+    return Squares(arrays, machine)() if arrays else []

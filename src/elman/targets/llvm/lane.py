@@ -17,7 +17,8 @@ from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
 
 if TYPE_CHECKING:
-    from elman.targets.llvm.program import LlvmProgram, Packed
+    from elman.targets.llvm.packing import Packed
+    from elman.targets.llvm.program import LlvmProgram
 
 
 WIDE = 1 << 20

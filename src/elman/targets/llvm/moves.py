@@ -5,8 +5,8 @@ block b of these begins at `b per_block`, its column c at `c per_column` behind.
 padded totals to where callers want them. Lanes behind the last row become 0 with `fill`, else what is there stays.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -54,14 +54,26 @@ class Moves:
 
     def run(self, sources: Sequence[Array], strides: Strides, memory: Array) -> None:
         """Make every move from its source, whose strides are those of rows and columns, in bytes."""
+        self.run_at(map(address, sources), strides, address(memory))
+
+    def run_at(self, sources: Iterable[int], strides: Strides, memory: int) -> None:
+        """The same, of sources and into a memory of which the addresses are known."""
         known, table, start = self._laid
         if known != strides:  # such as at first; another thread may change it at the same time
-            rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
-            table = np.array(rows, np.int64)
+            table = self.table(strides)
             start = address(table)
             self._laid = strides, table, start
-        code = _compiled(self._dtype.name, self._machine)
-        code.call(self._pack(address(memory), *map(address, sources)), start, 0, len(table), 0)
+        self.code.call(self._pack(memory, *sources), start, 0, len(table), 0)
+
+    def table(self, strides: Strides) -> Array:
+        """The words of the moves."""
+        rows = [(*row, *(step // self._size for step in steps)) for row, steps in zip(self._rows, strides, strict=True)]
+        return np.array(rows, np.int64)
+
+    @cached_property
+    def code(self) -> engine.Code:
+        """The function that makes moves."""
+        return _compiled(self._dtype.name, self._machine)
 
     def run_on_numpy(self, sources: Sequence[Array], memory: Array) -> None:
         """The same for those who make them once: they would wait longer for the code than for NumPy."""

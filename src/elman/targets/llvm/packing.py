@@ -1,6 +1,7 @@
 """How a program's parameters are packed for its kernel, and its totals unpacked: lists of moves, made once for a program."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -9,13 +10,22 @@ from elman.gates import Array
 from elman.passes import Plan
 from elman.rooms import LINE, rooms
 from elman.shapes import Shape
+from elman.targets.interface import Prepared
 from elman.targets.llvm.groups import summed
 from elman.targets.llvm.machine import Machine
 from elman.targets.llvm.memory import address
-from elman.targets.llvm.moves import Move, Moves
+from elman.targets.llvm.moves import Move, Moves, Strides
 from elman.targets.llvm.places import PAD, columns, lines_of
 from elman.targets.llvm.recipe import Walk
 from elman.targets.llvm.table import Table
+
+
+@dataclass
+class Packed(Prepared):
+    """Parameters as the kernel reads them: the end of the table, and the memory that it points into."""
+
+    static: bytes = b""
+    held: Array | None = None
 
 
 class Packing:
@@ -42,16 +52,49 @@ class Packing:
 
         The first time NumPy does it: who runs forward packs once, and would wait longer for the code.
         """
-        memory = rooms.take((self._size,), self._dtype, line=True)
+        memory = self.memory()
         if self._sources:
-            typed = [(shared[i].astype(self._dtype, copy=False), flat) for i, flat in self._sources]
-            arrays = [array.reshape(-1, 1) if flat else array for array, flat in typed]
+            arrays = self.arrays(shared)
             if self._again:
                 self._made.run(arrays, tuple(array.strides for array in arrays), memory)
             else:
                 self._made.run_on_numpy(arrays, memory)
                 self._again = True
-        return memory, (self._starts + address(memory)).tobytes()
+        return memory, self.static(memory)
+
+    def memory(self) -> Array:
+        """What everything can be packed into."""
+        return rooms.take((self._size,), self._dtype, line=True)
+
+    def static(self, memory: Array) -> bytes:
+        """The end of a table, which points into the memory."""
+        return (self._starts + address(memory)).tobytes()
+
+    def arrays(self, shared: Mapping[int, Array]) -> list[Array]:
+        """What is packed, as matrices."""
+        typed = [(shared[i].astype(self._dtype, copy=False), flat) for i, flat in self._sources]
+        return [array.reshape(-1, 1) if flat else array for array, flat in typed]
+
+    def parameters(self) -> tuple[str, ...] | None:
+        """The names of the parameters that stand as they are, or turned, in the arrays that are packed; or None."""
+        names = [self._parameter(index) for index, _ in self._sources]
+        return None if None in names else tuple(name for name in names if name is not None)
+
+    def pack_at(self, starts: Iterable[int], strides: Strides, memory: int) -> None:
+        """Pack arrays of which the addresses are known."""
+        if self._sources:
+            self._made.run_at(starts, strides, memory)
+
+    @property
+    def moves(self) -> Moves:
+        """How matrices get there."""
+        return self._made
+
+    def _parameter(self, index: int) -> str | None:
+        node = self._graph.nodes[index]
+        if node.gate == "transpose":
+            return self._parameter(node.inputs[0])
+        return node.name if node.gate == "parameter" else None
 
     def _shape(self, index: int) -> Shape:
         return tuple(int(size) for size in self._graph.nodes[index].shape)
@@ -90,13 +133,33 @@ class Packing:
         self._take(size + PAD)
 
 
+class Fixed:
+    """Moves whose tables stay: `words` are the addresses of the memory and of the sources, which may change."""
+
+    def __init__(self, moves: Moves, strides: Strides, memory: Array) -> None:
+        self._table, self._code, self._held = moves.table(strides), moves.code, memory
+        self.words = np.empty(1 + len(strides), np.int64)
+        self.words[0] = address(memory)
+        self.call = address(self.words), address(self._table), 0, len(self._table), 0
+
+    def run(self) -> None:
+        """Make the moves."""
+        self._code.call(*self.call)
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The same as a row of a chain."""
+        return self._code.address, *self.call
+
+
 class Unpacking:
     """Totals, which are padded, scattered columns as rows, in the shapes that the graph gives them."""
 
     def __init__(self, plan: Plan, table: Table, dtype: np.dtype[np.floating], machine: Machine) -> None:
-        self._dtype, lanes, size = dtype, machine.bytes // dtype.itemsize, dtype.itemsize
+        lanes, size = machine.bytes // dtype.itemsize, dtype.itemsize
         self._lying, self._shapes = dict[int, tuple[int, int]](), dict[int, Shape]()
-        moves, strides, start = [], [], 0
+        self._dtype, self._machine = dtype, machine
+        moves, strides, start = list[Move](), [], 0
         for index in table.totals:
             shape = tuple(int(size) for size in plan.graph.nodes[index].shape)
             is_scatter = summed(plan, index)[0] == "scatter"
@@ -106,20 +169,35 @@ class Unpacking:
             strides.append((lying[1] * size, size) if is_scatter else (size, lying[1] * size))
             moves.append(Move(width, lines, lanes, start, lanes, width, False))
             start += lines * width
-        self._size, self._strides, self._run = start, tuple(strides), Moves(moves, dtype, machine).run
+        self._size, self._strides, self._moves, self._run = start, tuple(strides), moves, Moves(moves, dtype, machine).run
         self._padded = sum(map(prod, self._lying.values()))
 
     def zeros(self) -> dict[int, Array]:
         """Totals before the first row."""
-        memory = rooms.take((self._padded,), self._dtype, line=True)
+        memory, totals = self.room()
         memory[:] = 0
-        return self._views(memory, self._lying)
+        return totals
+
+    def room(self) -> tuple[Array, dict[int, Array]]:
+        """Memory for totals, which may hold anything yet, and these as views of it."""
+        memory = rooms.take((self._padded,), self._dtype, line=True)
+        return memory, self._views(memory, self._lying)
 
     def unpacked(self, totals: Mapping[int, Array]) -> dict[int, Array]:
         """What was summed, apart from the totals, which may go on."""
         memory = rooms.take((self._size,), self._dtype)
         self._run([totals[i] for i in self._shapes], self._strides, memory)
         return self._views(memory, self._shapes)
+
+    def into(self, flat: Array, places: Sequence[tuple[int, int]], totals: Mapping[int, Array]) -> "Fixed":
+        """The moves of totals, by node, into places of a flat array, where all stay where they are."""
+        order = {index: k for k, index in enumerate(self._shapes)}
+        chosen = [order[index] for index, _ in places]
+        moves = [self._moves[k]._replace(into=start) for k, (_, start) in zip(chosen, places, strict=True)]
+        strides = tuple(self._strides[k] for k in chosen)
+        fixed = Fixed(Moves(moves, self._dtype, self._machine), strides, flat)
+        fixed.words[1:] = [address(totals[index]) for index, _ in places]
+        return fixed
 
     def _views(self, memory: Array, shapes: Mapping[int, Shape]) -> dict[int, Array]:
         found, start = {}, 0

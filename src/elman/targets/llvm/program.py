@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from struct import Struct
@@ -19,6 +18,7 @@ from elman.rooms import LINE, rooms
 from elman.targets.interface import Outcome, Prepared
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import engine, stretches
+from elman.targets.llvm.bound import Bound, binds
 from elman.targets.llvm.frame import Shaping
 from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.kernel import Kernel
@@ -27,7 +27,7 @@ from elman.targets.llvm.machine import Machine, current
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import by_length, dense
 from elman.targets.llvm.pace import Pace
-from elman.targets.llvm.packing import Packing, Unpacking
+from elman.targets.llvm.packing import Packed, Packing, Unpacking
 from elman.targets.llvm.places import PAD, Places
 from elman.targets.llvm.repeat import Repeat, is_small
 from elman.targets.llvm.sharing import compute
@@ -37,14 +37,6 @@ from elman.targets.threads import shared
 
 BUDGET = 1 << 19
 """Bytes of the rows of a chunk of time: what is hoisted should still be in the second cache when the loop reads it."""
-
-
-@dataclass
-class Packed(Prepared):
-    """Parameters as the kernel reads them: the end of the table, and the memory that it points into."""
-
-    static: bytes = b""
-    held: Array | None = None
 
 
 def _clear_padding(output: Array, lengths: Array) -> None:
@@ -213,6 +205,20 @@ class LlvmProgram:
         """Buffers for calls of so many steps and examples; None where calls are too long, or too large."""
         assert isinstance(prepared, Packed), "prepared by this target"
         return Repeat(self, prepared, steps, batch) if is_small(self, steps, batch) else None
+
+    def bound(
+        self,
+        parameters: Mapping[str, Array],
+        names: Mapping[str, str],
+        inputs: Mapping[str, Array],
+        first: Mapping[str, Array],
+        *,
+        backwards: bool,
+    ) -> Bound | None:
+        """A call over arrays that stay where they are; None where that would be several calls."""
+        if not binds(self, *next(iter(inputs.values())).shape[:2]):
+            return None
+        return Bound(self, parameters, names, inputs, first, backwards=backwards)
 
     @cached_property
     def brought(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

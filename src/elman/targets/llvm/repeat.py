@@ -18,7 +18,8 @@ from elman.targets.llvm.sharing import ENOUGH, compute
 from elman.targets.threads import shared
 
 if TYPE_CHECKING:
-    from elman.targets.llvm.program import LlvmProgram, Packed
+    from elman.targets.llvm.packing import Packed
+    from elman.targets.llvm.program import LlvmProgram
 
 
 LARGEST = 1 << 20

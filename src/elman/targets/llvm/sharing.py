@@ -17,7 +17,8 @@ from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
 
 if TYPE_CHECKING:
-    from elman.targets.llvm.program import LlvmProgram, Packed
+    from elman.targets.llvm.packing import Packed
+    from elman.targets.llvm.program import LlvmProgram
 
 ENOUGH = 4e6
 """Multiplications that a thread should have: some tenth of a millisecond, for waking a thread takes a twentieth."""

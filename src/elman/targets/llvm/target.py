@@ -1,7 +1,8 @@
 """The LLVM target: which plans it takes, and for which machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from elman.passes.schedule import SUMMED, fused
 from elman.targets.elementwise import NumpyElementwise
 from elman.targets.elementwise import sums_of_squares as summed_on_numpy
 from elman.targets.interface import Elementwise, Executable
-from elman.targets.llvm.elementwise import LlvmElementwise, sums_of_squares
+from elman.targets.llvm.elementwise import LlvmElementwise, Squares
 from elman.targets.llvm.groups import LANEWISE, VIEWS
 from elman.targets.llvm.machine import Machine, current
 from elman.targets.llvm.program import LlvmProgram
@@ -53,10 +54,10 @@ class LlvmTarget:
         known = np.dtype(dtype) in TYPES
         return LlvmElementwise(graph, dtype, self.machine) if known and self.machine else NumpyElementwise(graph, dtype)
 
-    def sums_of_squares(self, arrays: Sequence[Array]) -> list[float]:
+    def squares_of(self, arrays: Sequence[Array]) -> Callable[[], list[float]]:
         """Compiled, for types that it has."""
         known = bool(arrays) and arrays[0].dtype in TYPES
-        return sums_of_squares(arrays, self.machine) if known and self.machine else summed_on_numpy(arrays)
+        return Squares(arrays, self.machine) if known and self.machine else partial(summed_on_numpy, arrays)
 
 
 def compiles(graph: Graph) -> bool:

@@ -1,0 +1,200 @@
+"""A bound call: a program with arrays that stay where they are, run again and again with other parameters.
+
+A run of a program finds out shapes, types and addresses, and takes memory for all that it gives: 100 to 200 us of Python,
+where the caches are full of what a kernel has read. Here that is done once. What is left for a run is to pack the
+parameters, whose addresses are new, to set totals to zero, and to call the kernel.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elman.gates import Array
+from elman.packs import Standing
+from elman.rooms import rooms
+from elman.targets.interpreter import computed, finished
+from elman.targets.llvm import stretches
+from elman.targets.llvm.chain import Chain, Row, chain_of, clear_row
+from elman.targets.llvm.memory import address, workspaces
+from elman.targets.llvm.order import Rows, by_length, dense
+from elman.targets.llvm.packing import Fixed, Packed
+from elman.targets.llvm.sharing import ENOUGH, compute
+from elman.targets.llvm.table import FIELDS
+from elman.targets.threads import shared
+
+if TYPE_CHECKING:
+    from elman.targets.llvm.program import LlvmProgram
+
+ORDER = FIELDS.index("order")
+
+
+class Bound:
+    """Inputs `[T, B, ...]` and first states `[B, ...]` are read where they stand; outputs and last states are written.
+
+    Parameters have other `names` where they are given; those of now tell how they lie. One call at a time may run it.
+    """
+
+    def __init__(
+        self,
+        program: "LlvmProgram",
+        parameters: Mapping[str, Array],
+        names: Mapping[str, str],
+        inputs: Mapping[str, Array],
+        first: Mapping[str, Array],
+        *,
+        backwards: bool,
+    ) -> None:
+        self.machine, self._program, self._parameters = program.machine, program, names
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        self._steps, self._batch, self._room = steps, batch, program.room(batch, steps)
+        self.outputs = {name: rooms.take((steps, batch, *shape), program.dtype) for name, shape in program.given.items()}
+        self.first = {name: first[name] for name in program.state_names}
+        self.last = {name: np.zeros_like(array) for name, array in self.first.items()}
+        nothing: tuple[Array, dict[int, Array]] = np.empty(0), {}
+        self._whole, self._totals = program._unpacking.room() if program.table.totals else nothing
+        self._held = [program._given(inputs[name], wanted) for name, wanted in program._inputs.items()]
+        self._rows = dense(steps, batch)
+        self._call = [steps, self._room, int(backwards), 0, self._rows.order_address, self._rows.running_address, 0, 0]
+        for array in (*self._held, *self.outputs.values()):
+            by_step, by_example, *_ = array.strides
+            self._call += address(array), by_step // array.itemsize, by_example // array.itemsize
+        for name in program.state_names:
+            self._call += address(self.first[name]), address(self.last[name])
+        self._call += (address(total) for total in self._totals.values())
+        read, memory = program._packing.parameters(), program._packing.memory()
+        order = {name: k for k, name in enumerate(parameters)}
+        self._which = None if read is None else np.array([order[names[name]] for name in read], np.int64)
+        self._prepared = Packed({}, static=program._packing.static(memory), held=memory)
+        self._memory = address(memory)
+        strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
+        self._moves = Fixed(program._packing.moves, strides, memory) if read else None
+        self._table = np.array(np.frombuffer(program.table_of(self._call, self._prepared), np.int64))
+        self._start, self._order = address(self._table), self._table[ORDER : ORDER + 2]
+        self._work = program.multiplications * steps * batch
+        self._sums: Sums | None = None
+
+    def deliver(self, flat: Array, places: Mapping[str, int]) -> None:
+        """Let every run put its sums, by name, into places of a flat array, each in the order of its rows."""
+        self._sums = Sums(self._program, self._totals, flat, places)
+
+    def run(self, given: Standing, lengths: Array | None = None) -> None:
+        """Read these parameters, compute, write."""
+        rows, made = self.begin(given, lengths), dict[int, Array]()
+        if self._which is None:
+            made = self._packed(given)
+        elif self._moves is not None:
+            self._moves.run()
+        self._whole[:] = 0  # nothing is summed up yet
+        if self.is_alone:
+            self._alone()
+        else:
+            call = [*self._call[:ORDER], rows.order_address, rows.running_address, *self._call[ORDER + 2 :]]
+            compute(self._program, self._prepared, call, rows)
+        if self._sums is not None:
+            self._sums.put(made)
+
+    def begin(self, given: Standing, lengths: Array | None) -> Rows:
+        """Tell the tables what this run brings; returns what must stay until it is over."""
+        rows = self._rows
+        if self._moves is not None:
+            self._moves.words[1:] = given.starts[self._which]
+        if lengths is not None:
+            rows = by_length(self._steps, lengths)
+            for name, state in self.first.items():
+                self.last[name][...] = state
+        self._order[:] = rows.order_address, rows.running_address
+        return rows
+
+    # --- in a chain ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one thread runs it."""
+        return shared.useful(self._work, ENOUGH) == 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing for Python to do beside the kernel."""
+        return self._which is not None and (self._sums is None or self._sums.is_plain)
+
+    @property
+    def share(self) -> float:
+        """How much it is of the longest call that may keep a signal waiting."""
+        return float(self._steps) / stretches.steps_of(self._program, self._batch)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of the workspace."""
+        size: int = self._program.workspace_of(self._room, self._batch)
+        return size
+
+    def rows(self) -> list[Row]:
+        """Its calls; 0 stands for the workspace."""
+        found = [] if self._moves is None else [self._moves.row]
+        found += [clear_row(self._whole, self.machine)] if self._totals else []
+        found.append((self._program.code_for(self._batch).address, self._start, 0, 0, self._batch, 0))
+        return found + ([] if self._sums is None else self._sums.rows())
+
+    def chain(self, others: Sequence["Bound"]) -> Chain | None:
+        """One call of this and others, one after another."""
+        return chain_of([self, *others])
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _packed(self, given: Standing) -> dict[int, Array]:
+        """Make and pack what is made of the parameters alone."""
+        packing, made = self._program._packing, self._computed(given.arrays)
+        arrays = packing.arrays(made)
+        packing.pack_at(map(address, arrays), tuple(array.strides for array in arrays), self._memory)
+        return made
+
+    def _computed(self, parameters: Mapping[str, Array]) -> dict[int, Array]:
+        ours = {name: parameters[theirs] for name, theirs in self._parameters.items()}
+        return computed(self._program.plan, ours, self._program.dtype)
+
+    def _alone(self) -> None:
+        memory = workspaces.take(self.workspace)
+        try:
+            self._program.code_for(self._batch).call(self._start, address(memory), 0, self._batch, 0)
+        finally:
+            workspaces.give(memory)
+
+
+class Sums:
+    """What a bound call sums up, and where it goes."""
+
+    def __init__(self, program: "LlvmProgram", totals: Mapping[int, Array], flat: Array, places: Mapping[str, int]) -> None:
+        self._program, self._totals, named = program, totals, program.graph.named("sum")
+        plain = [(node, places[name]) for name, node in named.items() if node in totals]
+        self._moves = program._unpacking.into(flat, plain, totals) if plain else None
+        self._others = {}
+        for name, node in named.items():
+            if node not in totals:
+                shape = tuple(int(size) for size in program.graph.nodes[node].shape)
+                start = places[name]
+                self._others[name] = flat[start : start + int(np.prod(shape))].reshape(shape)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all sums are totals as they are."""
+        return not self._others
+
+    def rows(self) -> list[Row]:
+        """The call that puts the totals where they go."""
+        return [] if self._moves is None else [self._moves.row]
+
+    def put(self, made: Mapping[int, Array]) -> None:
+        """Put the sums where they go; `made` is what was made of the parameters alone."""
+        if self._moves is not None:
+            self._moves.run()
+        if self._others:
+            totals = self._program._unpacking.unpacked(self._totals)
+            found = finished(self._program.plan, made, totals, self._program.dtype)
+            for name, into in self._others.items():
+                into[...] = found[name]
+
+
+def binds(program: "LlvmProgram", steps: int, batch: int) -> bool:
+    """Whether a call of so many steps and examples can be bound: it is one call of machine code."""
+    return 0 < steps <= stretches.steps_of(program, batch) and batch > 0
