@@ -8,10 +8,11 @@ under jit, `lax.scan` over the equations as elman arranges them. Medians of inte
 is the article's: hidden 100, gradients cut every 4 steps, one sequence (PyTorch detaches the state every 4 steps). With
 `--cells` own cells, which PyTorch runs as a loop in Python.
 
-Measured on two shared cores of an Intel Xeon with AVX-512 against PyTorch 2.13 and JAX 0.10, times the best peer: elman 128
-1.9, gru 128 3.5, lstm 128 1.9, lstm 256 1.6, lstm 512 2.5, the article's setting 12.8; geometric mean 2.9 (1.8 was asked). Own
-cells against the loop in PyTorch as written: mgu 14.5 times with one sequence, 5.4 with 32; layer-normalised lstm 24 and 5.7;
-geometric mean 10.1 (10 was asked), and 8.2 against the loop whose equations are arranged as elman arranges them.
+Measured on two shared cores of an Intel Xeon with AVX-512 against PyTorch 2.13 and JAX 0.10, times the best peer: elman
+128 1.9, gru 128 3.5, lstm 128 1.9, lstm 256 1.6, lstm 512 2.5, the article's setting 12.8; geometric mean 2.9 (1.8 was
+asked). Own cells against the loop in PyTorch as written: mgu 14.5 times with one sequence, 5.4 with 32; layer-normalised
+lstm 24 and 5.7; geometric mean 10.1 (10 was asked), and 8.2 against the loop whose equations are arranged as elman
+arranges them.
 """
 
 import argparse
