@@ -235,6 +235,20 @@ def test_a_wrong_import_is_not_written(weights, command):
     assert not (folder / "m").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("w.safetensors", "the file to import"), ("x.npy", "that of --example"), ("y.npy", "that of --expect")],
+)
+def test_an_import_takes_the_place_of_none_of_its_files(weights, command, name, told):
+    folder, before = weights[0], (weights[0] / name).read_bytes()
+    (folder / "link").symlink_to(folder / name)
+    given = "--example", folder / "x.npy", "--expect", folder / "y.npy"
+    for output in (folder / name, folder / "link"):
+        with pytest.raises(SettingError, match=f"{output} is {told}; write to another file"):
+            command("import", folder / "w.safetensors", "-o", output, *given)
+        assert (folder / name).read_bytes() == before
+
+
 def test_the_framework_is_asked_where_nothing_is_recorded(weights, command, monkeypatch):
     folder, _, model = weights
     monkeypatch.setattr(pytorch_run, "run", lambda parts, x, pool: None)

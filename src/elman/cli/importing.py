@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from elman.cli import shared
 from elman.errors import SettingError
 from elman.io import npz
 
@@ -26,6 +27,7 @@ def import_(
     """Make a model of a file of PyTorch, Keras or ONNX, and prove it by a recorded output, or by the framework if there."""
     from elman.importing import imported
 
+    shared.check_output(output, {"the file to import": file, "that of --example": example, "that of --expect": expect})
     if (example is None) != (expect is None):
         raise SettingError("--example and --expect belong together: an input, and the output recorded for it")
     pair = None if example is None or expect is None else (_array(example), _array(expect))
