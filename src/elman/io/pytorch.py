@@ -61,10 +61,15 @@ def run(
 
     A module is not run itself: what its weights stand for is.
     """
-    defined = not isinstance(source, str | os.PathLike) or _is_ordered(source)
-    arrays = _arrays(_read(source) if isinstance(source, str | os.PathLike) else source)
+    is_file = isinstance(source, str | os.PathLike)
+    defined = not is_file or _is_ordered(source)
+    arrays = _arrays(_read(source) if is_file else source)
     told = _nonlinearity(source, nonlinearity)
-    return pytorch_run.run(parts(arrays, told, activations, defined=defined, tables=_tables(source)), x, pool)
+    found = parts(arrays, told, activations, defined=defined, tables=_tables(source))
+    try:
+        return pytorch_run.run(found, x, pool)
+    except SettingError as error:
+        raise SettingError(f"{source}: {error}" if is_file else str(error)) from error
 
 
 def state_dict(model: Model) -> dict[str, Array]:
@@ -93,7 +98,17 @@ def state_dict(model: Model) -> dict[str, Array]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write `state_dict(model)` to a safetensors file, atomically. Raises `ModelFileError` where it cannot be written."""
+    """Write `state_dict(model)` to a safetensors file, atomically.
+
+    Raises `ModelFileError` where it cannot be written, `SettingError` for another ending and for what is no model.
+    """
+    if not isinstance(model, Model):
+        raise SettingError(f"pytorch: save(model, path) is wanted; {model!r:.200} is no model")
+    if not isinstance(path, str | os.PathLike):
+        raise SettingError(f"pytorch: save(model, path) is wanted; {path!r:.200} is no path")
+    if Path(path).suffix.lower() != ".safetensors":
+        fix = "{name: torch.from_numpy(array) for name, array in elman.io.pytorch.state_dict(model).items()}"
+        raise SettingError(f"{path}: weights are written as .safetensors; for another file, torch.save({fix}, path)")
     safetensors.write_arrays(path, state_dict(model))
 
 
