@@ -258,8 +258,8 @@ WRONG = {
     "no layer": ({"fc.weight": np.ones((3, 4))}, SettingError, "there is no recurrent layer"),
     "no arrays": ({"a": 1}, SettingError, "there are no arrays by name in it"),
     "no mapping": ([1], SettingError, "a state_dict, a module or a path is wanted; this is list"),
-    "several nets": ({"a": torch_arrays(3), "b": torch_arrays(4)}, SettingError, "several sets of weights, a, b"),
-    "layers that do not meet": (TWO | {"weight_ih_l1": np.ones((16, 5))}, SettingError, "reads 5"),
+    "several nets": ({"a": torch_arrays(3), "b": torch_arrays(4)}, SettingError, "a, b; .* or save one alone"),
+    "layers that do not meet": (TWO | {"weight_ih_l1": np.ones((16, 5))}, SettingError, "5; .* taken to be _l0, _l1"),
 }  # fmt: skip
 
 

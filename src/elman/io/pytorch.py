@@ -20,6 +20,9 @@ from elman.model import Model
 CHOICES = (RELU, *linear_maps(FOLLOWING))
 """Equations that the maps' arrays have besides the map's own."""
 
+ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+"""Of the files that are read."""
+
 HELD = ("state_dict", "model_state_dict", "model")
 """What the weights are usually called where a file holds other things besides."""
 
@@ -134,8 +137,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
     suffix = Path(path).suffix.lower()
     if suffix == ".safetensors":
         return safetensors.read_arrays(path)
-    if suffix not in (".pt", ".pth", ".bin", ".ckpt"):
-        raise ModelFileError(f"{path}: weights of PyTorch are read from .pt, .pth, .bin, .ckpt or .safetensors")
+    if suffix not in ENDINGS:
+        raise ModelFileError(f"{path}: weights of PyTorch are read from {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     return torch_zip.read(path)
 
 
@@ -148,7 +151,8 @@ def _arrays(source: Any) -> dict[str, Array]:
     if not _holds_arrays(given) and inner:
         name = next((name for name in HELD if name in inner), next(iter(inner)) if len(inner) == 1 else None)
         if name is None:
-            raise SettingError(f"pytorch: there are several sets of weights, {', '.join(map(str, inner))}; give one of them")
+            sets = ", ".join(map(str, inner))
+            raise SettingError(f"pytorch: there are several sets of weights, {sets}; give one of them, or save one alone")
         given = inner[name]
     if not _holds_arrays(given):
         raise SettingError("pytorch: there are no arrays by name in it, as a state_dict has them")

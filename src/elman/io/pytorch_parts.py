@@ -102,13 +102,17 @@ def _told(linear: Sequence[Part], activations: Sequence[str] | None) -> list[str
     told = list(activations) if activations is not None else ["linear"] * len(linear)
     if len(told) != len(linear) or (activations is None and len(linear) > 1):
         names = ", ".join(part.name for part in linear) or "none"
+        example = ["relu"] * (len(linear) - 1) + ["linear"]
+        fix = f"such as activations={example!r} (linear: nothing follows)" if linear else "leave them out"
         raise SettingError(
             f"pytorch: the linear layers are {names}, and weights do not tell what follows each; "
-            f"give activations, {len(linear)} of them"
+            f"activations wanted: {len(linear)}, given: {len(activations or ())}; {fix}"
         )
     unknown = next((name for name in told if name not in FOLLOWING), None)
     if unknown is not None:
-        raise SettingError(f"pytorch: the activation {unknown!r} is unknown; it is one of {', '.join(FOLLOWING)}")
+        raise SettingError(
+            f"pytorch: the activation {unknown!r} is unknown; it is one of {', '.join(FOLLOWING)} (linear: nothing)"
+        )
     return told
 
 
