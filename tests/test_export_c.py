@@ -475,8 +475,10 @@ def model_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "name"), [(["-o", "kws"], "kws"), (["-o", "kws.c"], "kws"), (["-o", "."], "model"), (["--name", "nn"], "nn")]
-)
+    ("given", "name"),
+    [(["-o", "kws"], "kws"), (["-o", "kws.c"], "kws"), (["-o", "."], "model"), (["--name", "nn"], "nn"),
+        (["-o", "my-net"], "my_net"), (["-o", "2nd.c"], "model_2nd"), (["-o", "int"], "model_int")],
+)  # fmt: skip
 def test_the_command(command, model_file, monkeypatch, given, name):
     monkeypatch.chdir(model_file.parent)
     done = command("export", model_file, "--to", "c", *given)
@@ -496,12 +498,17 @@ def test_the_model_that_comes_along(command, tmp_path):
 def test_what_the_command_cannot_do(command, model_file, tmp_path):
     backward = tmp_path / "backward.safetensors"
     Model.from_layers(both_ways(), outputs=2).save(backward)
+    as_source = tmp_path / "net.c"
+    net("float64").save(as_source)
     for arguments, message in (
         ((model_file, "--to", "pascal"), "--to pascal: nothing of this kind is written; it is c"),
         (
             (model_file, "--name", "1a"),
             "to_c: name='1a' cannot begin the names of a program of C; letters, digits and _ can",
         ),
+        ((model_file, "--name", "int"), "to_c: name='int' is a word of C, or a header of its library; take model_int"),
+        ((model_file, "-o", model_file), f"{model_file} is the model; write to another file"),
+        ((as_source, "-o", tmp_path, "--name", "net"), f"{as_source} is the model; write to another file"),
         ((model_file, "-o", "/nowhere/kws"), "/nowhere/kws.h cannot be written: the folder /nowhere does not exist"),
         (
             (backward, "-o", tmp_path),
@@ -511,3 +518,4 @@ def test_what_the_command_cannot_do(command, model_file, tmp_path):
     ):
         done = command("export", *arguments)
         assert (done.code, done.out, done.err) == (2, "", f"elman: {message}\n")
+    assert elman.load(as_source) is not None

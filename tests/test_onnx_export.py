@@ -34,6 +34,7 @@ def test_every_gate_of_equations_can_be_written():
     assert not set(SAME) & set(OTHERS)
 
 
+@pytest.mark.filterwarnings("ignore:onnx. Backwards.*it reads from the end of a sequence:UserWarning")
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("name", ["elman", "gru", "gru_reset_before", "lstm", "lstm_peephole", "mlstm", "lstm_projected"])
 def test_cells_come_back(name, backwards, tmp_path):
@@ -145,7 +146,10 @@ def test_a_model_of_tokens_goes_on(tmp_path):
 
 def test_names_that_the_file_gives(tmp_path):
     stack = elman.Stack([rnn(elman.cells.lstm), elman.Bidirectional(rnn(elman.cells.gru), rnn(elman.cells.gru))])
-    save(tmp_path / "stack.onnx", stack, state=True)
+    with pytest.warns(
+        UserWarning, match=r"onnx: Stack\(lstm, Bidirectional\(gru, gru\)\): it reads from the end of a sequence"
+    ):
+        save(tmp_path / "stack.onnx", stack, state=True)
     graph = onnx.load(tmp_path / "stack.onnx").graph
     states = ["0.h", "0.c", "1.forward.h", "1.backward.h"]
     assert [entry.name for entry in graph.input] == ["x", *(f"state.{name}" for name in states)]

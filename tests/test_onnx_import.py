@@ -50,11 +50,11 @@ def test_a_recorded_pair_lies_as_the_file_has_it(tmp_path, command):
     x, y = written(tmp_path / "gru.onnx", after=True)
     printed = command("import", tmp_path / "gru.onnx", "-o", tmp_path / "m", *pair(tmp_path, x, y)).out
     assert printed.splitlines()[0] == "Model(4 features, gru, 155 parameters, float32)"
-    assert "at most from recorded, for an input 3x6x4" in printed  # examples first, as a model has them
+    assert "at most from what was recorded (y.npy), for an input 3x6x4" in printed  # examples first, as a model has them
     opened = elman.load(tmp_path / "m")
     np.testing.assert_array_equal(opened.proof.x, x.swapaxes(0, 1))
     np.testing.assert_allclose(opened.forward_propagation(x.swapaxes(0, 1)).output, y[:, 0].swapaxes(0, 1), atol=1e-6)
-    assert "from what was recorded (recorded)" in command("verify", tmp_path / "m").out
+    assert "from what was recorded (y.npy)" in command("verify", tmp_path / "m").out
 
 
 def test_a_runtime_is_asked_where_nothing_is_recorded(tmp_path, command, monkeypatch):
@@ -96,7 +96,7 @@ def test_the_warning_is_one_line_of_the_command(tmp_path, command):
 
 
 def test_settings_of_pytorch_are_none_of_onnx(tmp_path, command):
-    with pytest.raises(SettingError, match=r"net\.onnx: pool are told by a file of ONNX itself; leave them out"):
+    with pytest.raises(SettingError, match=r"net\.onnx: --pool last: a file of ONNX tells this itself; leave it out"):
         command("import", tmp_path / "net.onnx", "-o", tmp_path / "m", "--pool", "last")
 
 

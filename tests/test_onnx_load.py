@@ -1,5 +1,7 @@
 """Models from ONNX files: whose state comes out as a value, and what is said of files that do not fit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -7,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 import elman
 from elman.errors import DataError, ModelFileError, SettingError, ShapeError
 from elman.io.onnx import load, run
+from elman.io.onnx.evaluate import SUPPORTED
 from onnx_cases import arrays, feed, literal, model
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -128,9 +131,18 @@ def one_node(op, **attributes):
 def test_an_operator_that_is_not_supported():
     for call in (lambda: load(one_node("Det")), lambda: run(one_node("Det"), {"x": drawn(2, 2)})):
         message = said(call, ModelFileError)
-        assert message.startswith("onnx: Det node 'odd': this operator is not supported; supported are Abs, Acos, Acosh, ")
+        assert message == "onnx: Det node 'odd': this operator is not supported; docs/onnx.md lists those that are"
+    message = said(lambda: load(one_node("Constnt")), ModelFileError)
+    near = "the nearest in name are Constant, ConstantOfShape, Concat"
+    assert message == f"onnx: Constnt node 'odd': this operator is not supported; {near}; docs/onnx.md lists those that are"
     message = said(lambda: load(one_node("Fused", domain="com.microsoft")), ModelFileError)
     assert message.startswith("onnx: com.microsoft.Fused node 'odd': this operator is not supported")
+
+
+def test_the_docs_list_all_operators():
+    text = (Path(__file__).parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")
+    listed = text.partition("## Operators\n")[2].rpartition("\n\n")[2]
+    assert listed.replace("\n", " ").strip().split(", ") == list(SUPPORTED)
 
 
 @pytest.mark.parametrize(

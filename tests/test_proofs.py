@@ -11,7 +11,7 @@ from elman.cells import ported
 from elman.cli import app
 from elman.errors import ModelFileError, SettingError, ShapeError
 from elman.io import maps, pytorch, pytorch_run, safetensors
-from elman.suspects import explained
+from elman.suspects import check, explained
 from forging import messages
 
 I, H, T, B = 3, 4, 7, 2
@@ -219,8 +219,8 @@ def test_import_and_verify(weights, command):
     given = "--example", folder / "x.npy", "--expect", folder / "y.npy"
     printed = command("import", folder / "w.safetensors", "-o", folder / "m", *given)
     assert printed.splitlines()[0] == repr(model)
-    assert "proved: differs by 0 at most from recorded, for an input 2x7x3" in printed
-    assert "differs by 0 at most from what was recorded (recorded)" in command("verify", folder / "m")
+    assert "proved: differs by 0 at most from what was recorded (y.npy), for an input 2x7x3" in printed
+    assert "differs by 0 at most from what was recorded (y.npy)" in command("verify", folder / "m")
     opened = elman.load(folder / "m")
     np.testing.assert_array_equal(opened.proof.x, x)
     np.testing.assert_array_equal(opened.forward_propagation(x).output, model.forward_propagation(x).output)
@@ -233,6 +233,20 @@ def test_a_wrong_import_is_not_written(weights, command):
     with pytest.raises(ModelFileError, match="it would match with time and batch of the output exchanged"):
         command("import", folder / "w.safetensors", "-o", folder / "m", *given)
     assert not (folder / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("w.safetensors", "the file to import"), ("x.npy", "that of --example"), ("y.npy", "that of --expect")],
+)
+def test_an_import_takes_the_place_of_none_of_its_files(weights, command, name, told):
+    folder, before = weights[0], (weights[0] / name).read_bytes()
+    (folder / "link").symlink_to(folder / name)
+    given = "--example", folder / "x.npy", "--expect", folder / "y.npy"
+    for output in (folder / name, folder / "link"):
+        with pytest.raises(SettingError, match=f"{output} is {told}; write to another file"):
+            command("import", folder / "w.safetensors", "-o", output, *given)
+        assert (folder / name).read_bytes() == before
 
 
 def test_the_framework_is_asked_where_nothing_is_recorded(weights, command, monkeypatch):
@@ -260,8 +274,65 @@ def test_verify_tells_what_a_changed_file_would_match(weights, command):
 
 
 def test_settings_of_pytorch_are_none_of_keras(command, tmp_path):
-    with pytest.raises(SettingError, match=r"net\.keras: pool are told by a file of Keras itself; leave them out"):
+    with pytest.raises(SettingError, match=r"net\.keras: --pool last: a file of Keras tells this itself; leave it out"):
         command("import", tmp_path / "net.keras", "-o", tmp_path / "m", "--pool", "last")
+
+
+def test_messages_of_the_command_speak_of_its_options(command, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {f"rnn.weight_{name}_l0": rng.normal(size=(3 * H, size)) for name, size in (("ih", I), ("hh", H))}
+    arrays |= {"a.weight": rng.normal(size=(5, H)), "b.weight": rng.normal(size=(2, 5))}
+    safetensors.write_arrays(tmp_path / "w.safetensors", arrays)
+    asked = "import", tmp_path / "w.safetensors", "-o", tmp_path / "m"
+    told = r"are a, b, .*wanted: 2, given: {}; such as --activation relu --activation linear \(linear: nothing follows\)$"
+    for given in range(2):
+        with pytest.raises(SettingError, match=told.format(given)):
+            command(*asked, *["--activation", "relu"] * given)
+    with pytest.raises(SettingError, match=r"such as activations=\['relu', 'linear'\]"):
+        pytorch.load(arrays)
+    both = "--activation", "relu", "--activation", "linear"
+    with pytest.raises(SettingError, match=r"--pool first is unknown; it is last, mean, max, or left out for every step$"):
+        command(*asked, *both, "--pool", "first")
+    with pytest.raises(SettingError, match="--nonlinearity sine is unknown"):
+        command(*asked, *both, "--nonlinearity", "sine")
+    command(*asked, *both)
+
+
+def test_what_the_command_cannot_import(weights, command):
+    folder, _, model = weights
+    model.save(folder / "model.safetensors")
+    model.save(folder / "m")
+    for name in ("model.safetensors", "m"):
+        with pytest.raises(SettingError, match=rf"{name} is a model of elman already; .*: elman\.load opens it"):
+            command("import", folder / name, "-o", folder / "n")
+    told = r"x\.npy: .* \.pt, \.pth, \.bin, \.ckpt, \.safetensors, \.keras, \.h5, \.hdf5, \.onnx are read"
+    with pytest.raises(ModelFileError, match=told):
+        command("import", folder / "x.npy", "-o", folder / "n")
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_weights_that_were_rounded_are_told(kind):
+    """An output of the finer weights lies too far off; one that is far from it is of other weights."""
+    rng = np.random.default_rng(0)
+    model, x = elman.Model(8, 5), [1, 2, 3]
+    fine = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in model.parameters.items()}
+    model.update(fine)
+    y = model.forward_propagation(x).output
+    model.prove(x, y + np.float32(1e-3), "finer")
+    with pytest.raises(ModelFileError, match=r"no known mistake explains it$"):
+        check(model, model.proof)
+    if kind == "float16":
+        model.update({name: value.astype(kind).astype(np.float32) for name, value in fine.items()})
+    else:
+        model.update({n: (v.view(np.uint32) & 0xFFFF0000).view(np.float32) for n, v in fine.items()})
+    y = model.forward_propagation(x).output
+    model.prove(x, y + np.float32(1e-3), "fine")
+    told = f"no known mistake explains it, but the weights are numbers of {kind}, rounded from finer ones perhaps; record"
+    with pytest.raises(ModelFileError, match=told):
+        check(model, model.proof)
+    model.prove(x, y + np.float32(0.5), "other")
+    with pytest.raises(ModelFileError, match=r"no known mistake explains it$"):
+        check(model, model.proof)
 
 
 def test_half_of_a_pair_is_none(weights, command):

@@ -85,8 +85,16 @@ def test_a_pickle_of_python_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     body = pickle.dumps({"w": Canary()}, protocol=2)[2:-1]
     path = write(tmp_path / "w.pt", {}, body)
-    assert "system', which is not done; only tensors and plain containers are read" in messages(lambda: torch_zip.read(path))
+    told = "system', which is not done; only tensors and plain containers are read; of a whole module, save its state_dict()"
+    assert told in messages(lambda: torch_zip.read(path))
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("module", ["__main__", "torch.nn.modules.rnn", "__torch__.torch.nn.modules.rnn"])
+def test_a_whole_module_is_told_to_be_one(tmp_path, module):
+    path = write(tmp_path / "w.pt", {}, named(module, "Net") + b")R")
+    told = f"its pickle calls '{module}.Net', which is not done; save the module's state_dict()"
+    assert told in messages(lambda: torch_zip.read(path))
 
 
 LIES = {

@@ -18,6 +18,7 @@ from elman.passes import lower, schedule
 from elman.pooled import POOL, Pooled
 from elman.rnn import RNN
 from elman.stack import Stack
+from elman.targets.c.names import KEYWORDS
 from elman.targets.c.recorded import Recorded
 from elman.targets.c.source import Call, Program
 
@@ -26,6 +27,9 @@ STEPS = 8
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 """How far its outputs may lie from the library's, relative to the largest (at least 1): sums go in another order."""
+
+RESERVED = frozenset((*KEYWORDS.split(), "math", "stdio"))
+"""Words of C and C++, and the headers that a program includes."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,17 @@ class CProgram:
 
     def save(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
         """Write both to a folder, each atomically; returns where. Raises `ModelFileError` where that cannot be done."""
-        paths = Path(folder) / f"{self.name}.h", Path(folder) / f"{self.name}.c"
+        paths = self.paths(folder)
         for path in paths:
             check_writable(path)
         for path, text in zip(paths, (self.header, self.source), strict=True):
             with replacing(path) as file:
                 file.write(text.encode())
         return paths
+
+    def paths(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Where `save` writes them."""
+        return Path(folder) / f"{self.name}.h", Path(folder) / f"{self.name}.c"
 
 
 def to_c(model: Model | Layer, *, name: str = "model", tokens: bool = False) -> CProgram:
@@ -82,8 +90,27 @@ def to_c(model: Model | Layer, *, name: str = "model", tokens: bool = False) -> 
     return CProgram(name, program.header(), program.source())
 
 
+def c_name(text: str) -> str:
+    """A name that `to_c` takes, from any text, such as that of a file.
+
+    >>> c_name("my-net"), c_name("2nd"), c_name("int")
+    ('my_net', 'model_2nd', 'model_int')
+    """
+    made = re.sub("[^A-Za-z0-9_]+", "_", text)
+    return made if _is_name(made) else f"model_{made.strip('_')}".rstrip("_")
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _is_name(text: str) -> bool:
+    return bool(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", text)) and text not in RESERVED
+
+
 def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or name in ("math", "stdio"):
+    if isinstance(name, str) and name in RESERVED:
+        raise SettingError(f"to_c: name={name!r} is a word of C, or a header of its library; take {c_name(name)}")
+    if not isinstance(name, str) or not _is_name(name):
         raise SettingError(f"to_c: name={name!r} cannot begin the names of a program of C; letters, digits and _ can")
 
 

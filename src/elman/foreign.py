@@ -177,7 +177,11 @@ def linear_map(activation: str, has_bias: bool) -> Cell:
 
 def _stacked(parts: Sequence[Part | Directions]) -> Layer:
     layers = [_layer(part) for part in parts]
-    return layers[0] if len(layers) == 1 else Stack(layers)
+    try:
+        return layers[0] if len(layers) == 1 else Stack(layers)
+    except SettingError as error:
+        names = ", ".join(part.name + part.ending if isinstance(part, Part) else "two directions" for part in parts)
+        raise SettingError(f"{error}; the layers, from below, are taken to be {names}") from None
 
 
 def _layer(part: Part | Directions) -> Layer:

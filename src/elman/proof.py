@@ -14,6 +14,9 @@ from elman.shapes import written
 BEFORE = "proof."
 """What the names of its arrays in a file begin with; no parameter's do."""
 
+RECORDED = "recorded"
+"""The source of a pair of which nobody said where it is from."""
+
 ALLOWED = {4: 1e-4, 8: 1e-9}
 """By the bytes of a number, how far an output may be off, as a share of the largest output (or of 1)."""
 
@@ -28,7 +31,7 @@ class Proof:
     parameters: str
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Array], x: Any, y: Any, source: str = "recorded") -> Self:
+    def of(cls, parameters: Mapping[str, Array], x: Any, y: Any, source: str = RECORDED) -> Self:
         """A proof for these parameters. Raises `ShapeError` for outputs that are not floating-point numbers."""
         x, y = np.asarray(x), np.asarray(y)
         if y.dtype.kind != "f" or not y.size:
@@ -36,6 +39,11 @@ class Proof:
                 f"proof: the recorded output is {written(y.shape)} of {y.dtype}; floating-point numbers are wanted"
             )
         return cls(x, y, source, digest(parameters))
+
+    @property
+    def told(self) -> str:
+        """What a message calls the pair."""
+        return "what was recorded" if self.source == RECORDED else f"what was recorded ({self.source})"
 
     def arrays(self) -> dict[str, Array]:
         """Its arrays by the names that they have in a file."""

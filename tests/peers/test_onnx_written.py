@@ -5,7 +5,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.*it reads from the end of a sequence:UserWarning")]
 
 import elman  # noqa: E402
 from elman.io import maps, packing  # noqa: E402

@@ -141,6 +141,16 @@ def test_a_whole_module_in_a_file_is_refused_by_name(tmp_path):
         pytorch.load(tmp_path / "w.pt")
 
 
+def test_what_pytorch_cannot_run_is_told(tmp_path):
+    """A projection as wide as what it projects is an LSTM here, and none of PyTorch's."""
+    arrays = {"weight_ih_l0": (4 * H, INPUTS), "weight_hh_l0": (4 * H, H), "weight_hr_l0": (H, H)}
+    torch.save({name: torch.ones(shape) for name, shape in arrays.items()}, tmp_path / "w.pt")
+    with pytest.raises(
+        elman.SettingError, match=r"w\.pt: PyTorch [\d.]+ could not run what .*: proj_size has to be smaller"
+    ):
+        importing.imported(tmp_path / "w.pt")
+
+
 def test_tensors_of_every_kind_come_as_they_are(tmp_path):
     generator = torch.Generator().manual_seed(0)
     w = torch.randn((4, 6), generator=generator)

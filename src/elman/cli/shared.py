@@ -1,6 +1,7 @@
 """What several commands share: the console, the model, the text to read, sizes of a cell, JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -51,6 +52,13 @@ def opened(path: Path | None) -> Model:
         return load(path)
     with resources.as_file(resources.files("elman") / "models" / "default.safetensors") as default:
         return load(default)
+
+
+def check_output(output: Path, others: Mapping[str, Path | None]) -> None:
+    """Raises `SettingError` where an output would take the place of another file, of these by what they are."""
+    for told, path in others.items():
+        if path is not None and os.path.realpath(output) == os.path.realpath(path):
+            raise SettingError(f"{output} is {told}; write to another file")
 
 
 def vocabulary_of(net: Model, *, speaks: bool = True) -> Vocabulary:

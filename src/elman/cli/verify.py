@@ -20,4 +20,4 @@ def verify(model: Annotated[Path, typer.Argument(help="Model file, with a record
         found = check(net, net.proof)
     except ElmanError as error:
         raise ModelFileError(f"{model}: {error}") from None
-    print(f"{model}: differs by {found:.2g} at most from what was recorded ({net.proof.source})")
+    print(f"{model}: differs by {found:.2g} at most from {net.proof.told}")

@@ -20,6 +20,9 @@ from elman.model import Model
 CHOICES = (RELU, *linear_maps(FOLLOWING))
 """Equations that the maps' arrays have besides the map's own."""
 
+ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+"""Of the files that are read."""
+
 HELD = ("state_dict", "model_state_dict", "model")
 """What the weights are usually called where a file holds other things besides."""
 
@@ -61,10 +64,15 @@ def run(
 
     A module is not run itself: what its weights stand for is.
     """
-    defined = not isinstance(source, str | os.PathLike) or _is_ordered(source)
-    arrays = _arrays(_read(source) if isinstance(source, str | os.PathLike) else source)
+    is_file = isinstance(source, str | os.PathLike)
+    defined = not is_file or _is_ordered(source)
+    arrays = _arrays(_read(source) if is_file else source)
     told = _nonlinearity(source, nonlinearity)
-    return pytorch_run.run(parts(arrays, told, activations, defined=defined, tables=_tables(source)), x, pool)
+    found = parts(arrays, told, activations, defined=defined, tables=_tables(source))
+    try:
+        return pytorch_run.run(found, x, pool)
+    except SettingError as error:
+        raise SettingError(f"{source}: {error}" if is_file else str(error)) from error
 
 
 def state_dict(model: Model) -> dict[str, Array]:
@@ -93,7 +101,17 @@ def state_dict(model: Model) -> dict[str, Array]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write `state_dict(model)` to a safetensors file, atomically. Raises `ModelFileError` where it cannot be written."""
+    """Write `state_dict(model)` to a safetensors file, atomically.
+
+    Raises `ModelFileError` where it cannot be written, `SettingError` for another ending and for what is no model.
+    """
+    if not isinstance(model, Model):
+        raise SettingError(f"pytorch: save(model, path) is wanted; {model!r:.200} is no model")
+    if not isinstance(path, str | os.PathLike):
+        raise SettingError(f"pytorch: save(model, path) is wanted; {path!r:.200} is no path")
+    if Path(path).suffix.lower() != ".safetensors":
+        fix = "{name: torch.from_numpy(array) for name, array in elman.io.pytorch.state_dict(model).items()}"
+        raise SettingError(f"{path}: weights are written as .safetensors; for another file, torch.save({fix}, path)")
     safetensors.write_arrays(path, state_dict(model))
 
 
@@ -119,8 +137,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
     suffix = Path(path).suffix.lower()
     if suffix == ".safetensors":
         return safetensors.read_arrays(path)
-    if suffix not in (".pt", ".pth", ".bin", ".ckpt"):
-        raise ModelFileError(f"{path}: weights of PyTorch are read from .pt, .pth, .bin, .ckpt or .safetensors")
+    if suffix not in ENDINGS:
+        raise ModelFileError(f"{path}: weights of PyTorch are read from {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     return torch_zip.read(path)
 
 
@@ -133,7 +151,8 @@ def _arrays(source: Any) -> dict[str, Array]:
     if not _holds_arrays(given) and inner:
         name = next((name for name in HELD if name in inner), next(iter(inner)) if len(inner) == 1 else None)
         if name is None:
-            raise SettingError(f"pytorch: there are several sets of weights, {', '.join(map(str, inner))}; give one of them")
+            sets = ", ".join(map(str, inner))
+            raise SettingError(f"pytorch: there are several sets of weights, {sets}; give one of them, or save one alone")
         given = inner[name]
     if not _holds_arrays(given):
         raise SettingError("pytorch: there are no arrays by name in it, as a state_dict has them")

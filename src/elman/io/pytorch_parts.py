@@ -38,6 +38,7 @@ def parts(
     """
     _check_plain(arrays)
     cells_of = _grouped(arrays)
+    _check_biases(cells_of)
     inputs = {ways[""]["weight_ih"].shape[1:] for ways in cells_of.values() if "weight_ih" in ways.get("", {})}
     first = next(iter(cells_of))
     found = []
@@ -79,18 +80,39 @@ def _grouped(arrays: Mapping[str, Array]) -> dict[tuple[str, str], dict[str, dic
     return found
 
 
+def _check_biases(cells_of: Mapping[tuple[str, str], Mapping[str, Mapping[str, Array]]]) -> None:
+    """Raises `SettingError` where some biases of a recurrent module are there and some are missing: `bias` is of all."""
+    wanted: dict[str, str] = {}
+    held: set[str] = set()
+    for (prefix, ending), ways in cells_of.items():
+        for way, arrays in ways.items():
+            for name in ("bias_ih", "bias_hh") if "weight_hh" in arrays else ():
+                held |= {joined(prefix, name + ending + way)} if name in arrays else set()
+                wanted[joined(prefix, name + ending + way)] = prefix
+    there = {wanted[name] for name in held}
+    missing = next((name for name, prefix in wanted.items() if prefix in there and name not in held), None)
+    if missing is not None:
+        beside = next(name for name in wanted if name in held and wanted[name] == wanted[missing])
+        why = "an RNN, GRU or LSTM has all of its biases or none"
+        raise SettingError(f"pytorch: {missing} is missing, and {beside} is there; {why}: take the whole state_dict")
+
+
 def _told(linear: Sequence[Part], activations: Sequence[str] | None) -> list[str]:
     """What follows each linear layer."""
     told = list(activations) if activations is not None else ["linear"] * len(linear)
     if len(told) != len(linear) or (activations is None and len(linear) > 1):
         names = ", ".join(part.name for part in linear) or "none"
+        example = ["relu"] * (len(linear) - 1) + ["linear"]
+        fix = f"such as activations={example!r} (linear: nothing follows)" if linear else "leave them out"
         raise SettingError(
             f"pytorch: the linear layers are {names}, and weights do not tell what follows each; "
-            f"give activations, {len(linear)} of them"
+            f"activations wanted: {len(linear)}, given: {len(activations or ())}; {fix}"
         )
     unknown = next((name for name in told if name not in FOLLOWING), None)
     if unknown is not None:
-        raise SettingError(f"pytorch: the activation {unknown!r} is unknown; it is one of {', '.join(FOLLOWING)}")
+        raise SettingError(
+            f"pytorch: the activation {unknown!r} is unknown; it is one of {', '.join(FOLLOWING)} (linear: nothing)"
+        )
     return told
 
 

@@ -5,16 +5,32 @@ from typing import Any
 
 import numpy as np
 
+from elman.errors import SettingError, one_line
 from elman.foreign import Part
 from elman.gates import Array
 
 
 def run(parts: Sequence[Part], x: Array, pool: str | None) -> tuple[Array, str] | None:
-    """What PyTorch gives for `x` `[B, T, ...]`, and its name and version; None where it is not installed."""
+    """What PyTorch gives for `x` `[B, T, ...]`, and its name and version; None where it is not installed.
+
+    Raises `SettingError` where PyTorch has no such layers, or cannot run them.
+    """
     try:
         import torch
     except ImportError:
         return None
+    name = f"PyTorch {torch.__version__.partition('+')[0]}"
+    try:
+        return _given(torch, parts, x, pool), name
+    except (RuntimeError, ValueError) as error:
+        raise SettingError(f"{name} could not run what the weights stand for: {one_line(str(error), 300)}") from error
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _given(torch: Any, parts: Sequence[Part], x: Array, pool: str | None) -> Array:
+    """What the layers give, one after another."""
     with torch.no_grad():
         y, wide, read = torch.from_numpy(np.array(x)), 0, False
         top = len(parts) - next((k for k, part in enumerate(reversed(parts)) if not part.is_linear), len(parts))
@@ -28,7 +44,7 @@ def run(parts: Sequence[Part], x: Array, pool: str | None) -> tuple[Array, str] 
                 y, wide = module(y)[0], module.proj_size or module.hidden_size
             else:
                 y = _map(torch, part, y)
-        return np.array((y if read else _pooled(y, pool, wide)).numpy()), f"PyTorch {torch.__version__.partition('+')[0]}"
+        return np.array((y if read else _pooled(y, pool, wide)).numpy())
 
 
 def _module(torch: Any, layers: Sequence[Part]) -> Any:

@@ -60,6 +60,14 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
     return _opened(path, lambda _: True)[0]
 
 
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one that `write` wrote, as far as its metadata tell."""
+    try:
+        return KEY in _opened(path, lambda _: False)[1]
+    except ModelFileError:
+        return False
+
+
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
     """Write arrays alone, atomically. Raises `ModelFileError` where the file cannot be written."""
     from safetensors.numpy import save

@@ -165,11 +165,9 @@ class _Reader:
         make = MAKERS.get(function.name) if isinstance(function, _Global) else None
         if make is None:
             name = function.name if isinstance(function, _Global) else type(function).__name__
-            what = (
-                "save the module's state_dict()"
-                if name.startswith("torch.nn.")
-                else "only tensors and plain containers are read"
-            )
+            is_module = name.startswith(("torch.nn.", "__torch__.", "__main__."))
+            what = "only tensors and plain containers are read; of a whole module, save its state_dict()"
+            what = "save the module's state_dict()" if is_module else what
             raise ModelFileError(f"its pickle calls {name!r}, which is not done; {what}")
         self._push(make(self, *arguments))
 

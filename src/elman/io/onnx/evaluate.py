@@ -1,5 +1,6 @@
 """Running a file as it is: what it may hold, what its inputs must be, and every value of it."""
 
+import difflib
 import warnings
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -16,6 +17,9 @@ from elman.io.onnx.preparing import PREPARING
 from elman.io.onnx.reading import Net, Node, read
 from elman.io.onnx.recurrent import operands, recurrent
 from elman.shapes import written
+
+SUPPORTED = tuple(sorted({*OPERATORS, *PREPARING, *GATES, *SUBGRAPHS}))
+"""Names of all operators that are run."""
 
 
 def run(source: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -53,8 +57,11 @@ def check(net: Net, around: frozenset[str] = frozenset(), level: int = 3) -> Non
     for node in net.nodes:
         within = not node.domain and (node.op in GATES or node.op in SUBGRAPHS)
         if not (within or operator(node.op, net.opset, node.domain)):
-            known = ", ".join(sorted({*OPERATORS, *PREPARING, *GATES, *SUBGRAPHS}))
-            raise ModelFileError(f"{net.name}: {node}: this operator is not supported; supported are {known}")
+            near = difflib.get_close_matches(node.op[:50], SUPPORTED, 3)
+            hint = f"the nearest in name are {', '.join(near)}; " if near else ""
+            raise ModelFileError(
+                f"{net.name}: {node}: this operator is not supported; {hint}docs/onnx.md lists those that are"
+            )
         _check_inputs(net, node, known_values)
         for name in PARTS.get(node.op, ()):
             part = node.attributes.get(name)

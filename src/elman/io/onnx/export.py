@@ -1,6 +1,7 @@
 """Models and layers as ONNX files."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = Fa
     `lstm_peephole` become the operators RNN, GRU and LSTM, two directions of one of them, side by side, a single node; every
     other cell becomes a Scan of its equations.
 
+    Warns of a state of layers that read from the end of a sequence: pieces of one, one after another, are not the whole.
     Raises `SettingError` for what is neither a model nor a layer, `ModelFileError` where the file cannot be written,
     `MissingLibraryError` without the library onnx.
 
@@ -40,6 +42,10 @@ def save(path: str | os.PathLike[str], model: Model | Layer, *, state: bool = Fa
     for name, given in (("state", state), ("lengths", lengths)):
         if given not in (True, False):
             raise SettingError(f"onnx: {name}={given!r} must be True or False")
+    layer = model.rnn if isinstance(model, Model) else model
+    if state and layer._reads_from_end:
+        told = "it reads from the end of a sequence, so pieces, one after another, are not the whole"
+        warnings.warn(f"onnx: {layer.name}: {told}", stacklevel=2)
     made = proto(model, state=state, lengths=lengths)
     with replacing(path) as file:
         file.write(made.SerializeToString())
