@@ -582,6 +582,28 @@ def test_a_training_without_validation_says_so(command, tmp_path, share, kept):
     assert "validation_bits_per_character" not in elman.load(tmp_path / "model").training
 
 
+@pytest.mark.parametrize(("option", "value", "most"), [("length", 10_000_000, 99), ("length", 100, 99), ("batch", 50, 49)])
+def test_windows_that_the_text_does_not_hold_are_refused(command, tmp_path, option, value, most):
+    (tmp_path / "text").write_text(("the cat sat. " * 8)[:100])
+    given = ("train", tmp_path / "text", "-o", tmp_path / "model", *QUICK, "--validation", 0)
+    done = command(*given, f"--{option}", value)
+    text = "the text has 100 symbols to learn from, and batch times length must fit in it"
+    assert done.err == f"elman: --{option} {value}: {text}; take --{option} {most} at most, or more text\n"
+    assert (done.code, done.out, (tmp_path / "model").exists()) == (2, "", False)
+    assert command(*given, f"--{option}", most).code == 0
+
+
+def test_windows_that_are_cut_are_told(command, tmp_path):
+    (tmp_path / "text").write_text(("the cat sat. " * 8)[:100])
+    given = ("train", tmp_path / "text", "-o", tmp_path / "model", "--steps", 1, "--validation", 0)
+    told = "{} are more than the text holds: {} at a time"
+    cut = [line for line in command(*given).lines if "more than" in line]
+    assert cut == [told.format("32 windows of 64 steps", "32 windows of 3 steps")]
+    assert "more than" not in command(*given, "--batch", 3, "--length", 33).out
+    cut = [line for line in command(*given, "--batch", 3, "--length", 34).lines if "more than" in line]
+    assert cut == [told.format("3 windows of 34 steps", "3 windows of 33 steps")]
+
+
 def test_same_seed_same_bytes(command, corpus, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         trained(command, corpus, "--seed", seed, path=tmp_path / name)
