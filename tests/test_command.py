@@ -811,6 +811,24 @@ def test_a_stop_waits_for_the_update_to_end(command, corpus, monkeypatch, number
     assert elman.load(path).training["updates"] == 2
 
 
+@pytest.mark.parametrize("library", ["numpy", "typer"])
+@pytest.mark.parametrize("script", [False, True])
+def test_ctrl_c_amid_the_imports_is_quiet(tmp_path, library, script):
+    """The library that is imported then is one that is interrupted while it is."""
+    (tmp_path / f"{library}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit(7)\n")
+    (tmp_path / "elman").write_text("from elman.cli import main\nmain()\n")
+    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE}"}
+    ours = [str(tmp_path / "elman")] if script else ["-m", "elman"]
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": as_from_a_shell}
+    done = finish(subprocess.Popen([sys.executable, *ours, "--version"], env=environment(**env), **settings))
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
+def test_ctrl_c_of_other_programs_is_theirs():
+    code = "import signal, elman; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    assert finish(subprocess.Popen([sys.executable, "-c", code], env=environment())).code == 0
+
+
 def test_a_second_stop_is_at_once(command, corpus, monkeypatch):
     monkeypatch.setattr(train, "train", raising(signal.SIGINT, signal.SIGINT))
     done = command("train", corpus, "-o", corpus.parent / "model.safetensors", *QUICK)
@@ -1098,6 +1116,7 @@ def test_version_and_help(command):
         assert (done.code, done.err) == (0, "")
         for name in (*COMMANDS, "--version"):
             assert name in done.out
+        assert not [line for line in done.lines if line.endswith("...") and not line.startswith("Usage")]  # summaries fit
     for name in COMMANDS:
         long, short = command(name, "--help"), command(name, "-h")
         assert (long.code, long.err) == (0, "")
