@@ -1035,6 +1035,32 @@ def test_show_tells_what_is_in_a_file(command, corpus):
     assert max(map(len, done.lines)) <= 88
 
 
+def test_show_names_the_layers_of_a_stack(command, tmp_path):
+    both = elman.Bidirectional(*(elman.RNN(elman.cells.gru, input=9, hidden=4, seed=seed) for seed in (0, 1)))
+    layers = elman.Stack([both, elman.Backwards(elman.RNN(elman.cells.elman, input=8, hidden=4))])
+    model = elman.Model.from_layers(layers, 9, tokens=True, pool="mean")
+    model.training = {"imported": {"framework": "pytorch", "parts": [["rnn", "GRU", "_l0"], ["top", "RNN", ""], ["fc"]]}}
+    model.save(tmp_path / "layers.safetensors")
+    done = command("show", tmp_path / "layers.safetensors")
+    assert (done.code, done.err) == (0, "")
+    named = ["0.forward: gru", "0.backward: gru", "1.layer: elman"]
+    assert [line for line in done.lines if line in [*named, "gru", "elman", "readout"]] == [*named, "readout"]
+    assert [line[:-27] for line in done.lines if line.startswith("plan of ")] == [f"plan of {name}" for name in named]
+    parameters = [line.split()[0] for line in done.lines if " between " in line]
+    assert all(any(name.startswith(f"{part.split(':')[0]}.") for part in named) for name in parameters[:-2])
+    assert done.lines[-2] == "training (gradients are not cut)"
+    assert done.lines[-1] == "  imported: framework pytorch; parts rnn (GRU _l0), top (RNN), fc"
+
+
+def test_what_is_imported_fits_a_terminal(command, terminal_command, tmp_path, monkeypatch):
+    two = (elman.RNN(elman.cells.lstm, input=9, hidden=4, seed=seed) for seed in (0, 1))
+    model = elman.Model.from_layers(elman.Stack([elman.Bidirectional(*two)]), 9, tokens=True, pool="mean")
+    monkeypatch.setattr("elman.importing.imported", lambda *_, **__: (model, "proved: " + "word " * 30))
+    arguments = "import", "net.onnx", "-o", tmp_path / "m"
+    assert max(map(cell_len, as_seen(terminal_command(*arguments).out))) <= 80
+    assert command(*arguments).lines[0] == repr(model)  # in a pipe a line is a line
+
+
 def test_show_source_is_the_program(command, models):
     model = elman.load(models["characters"])
     source = command("show", models["characters"], "--source").out
@@ -1076,7 +1102,7 @@ def test_show_without_vocabulary_and_training(command, tmp_path):
         "vocabulary",
         "  none: tokens are integers",
         "",
-        "training (gradients are cut after no steps)",
+        "training (gradients are not cut)",
         "  not trained",
     ]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from elman.cli import shared
 from elman.errors import SettingError
 from elman.io import npz
 
@@ -25,6 +26,7 @@ def import_(
 ) -> None:
     """Make a model of a file of PyTorch, Keras or ONNX, and prove it by a recorded output, or by the framework if there."""
     from elman.importing import imported
+    from elman.viz.terminal import say
 
     if (example is None) != (expect is None):
         raise SettingError("--example and --expect belong together: an input, and the output recorded for it")
@@ -36,7 +38,7 @@ def import_(
     for warning in dict.fromkeys(str(entry.message) for entry in warned):
         print(f"elman: warning: {warning}", file=sys.stderr)
     model.save(output)
-    print(f"{model!r}\n{told}\nsaved to {output}")
+    say(shared.console(), f"{model!r}\n{told}\nsaved to {output}")
 
 
 def _array(path: Path) -> np.ndarray:
