@@ -217,6 +217,7 @@ def test_predict_to_the_letter(command, steady):
         "    2 c       a 60%  b 25%  c 10%  � 5%                         �         4.32\n"
         "    3 �       a 60%  b 25%  c 10%  � 5%                         a         0.74\n"
         "    4 a       a 60%  b 25%  c 10%  � 5%\n"
+        "1 of 5 symbols is unknown to the vocabulary of this model\n"
         "2.595 bits per character, perplexity 6.04 per symbol, over 4 symbols\n"
     )
     mean = -sum(math.log2(p) for p in (0.25, 0.1, 0.05, 0.6)) / 4
@@ -315,6 +316,16 @@ def test_one_symbol_has_no_mean(command, steady):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("xyz", "3 of 3 symbols are"), ("x", "1 of 1 symbol is"), ("abxc", "1 of 4 symbols is"), ("abc", "")]
+)
+def test_symbols_that_are_unknown_are_counted(command, steady, text, told):
+    lines = command("predict", text, "-m", steady).lines
+    found = [line for line in lines if "unknown" in line]
+    assert found == [f"{told} unknown to the vocabulary of this model"] * bool(told)
+    assert len(lines) == len(text) + 2 + bool(told)
+
+
 def test_text_comes_from_an_argument_a_file_or_standard_input(command, models, tmp_path):
     text = RHYME + WIDE
     (tmp_path / "text").write_bytes(text.encode())
@@ -364,7 +375,8 @@ def test_lines_fit_the_terminal(command, models, monkeypatch, kind, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     done = command("predict", RHYME + WIDE + "antidisestablishmentarianism 漢字漢字漢字漢字漢字漢字 the", "-m", models[kind])
     assert done.code == 0
-    *table, summary = (line for line in done.lines if not line.startswith("of 5 likeliest"))
+    beside = re.compile(r"of 5 likeliest|\d+ of \d+ symbols (is|are) unknown")
+    *table, summary = (line for line in done.lines if not beside.match(line))
     assert max(map(cell_len, table)) <= columns
     assert all(line == line.rstrip() for line in table)
     assert [int(line.split()[0]) for line in table[1:]] == list(range(len(table) - 1))
