@@ -217,6 +217,7 @@ def test_predict_to_the_letter(command, steady):
         "    2 c       a 60%  b 25%  c 10%  � 5%                         �         4.32\n"
         "    3 �       a 60%  b 25%  c 10%  � 5%                         a         0.74\n"
         "    4 a       a 60%  b 25%  c 10%  � 5%\n"
+        "1 of 5 symbols is unknown to the vocabulary of this model\n"
         "2.595 bits per character, perplexity 6.04 per symbol, over 4 symbols\n"
     )
     mean = -sum(math.log2(p) for p in (0.25, 0.1, 0.05, 0.6)) / 4
@@ -315,6 +316,16 @@ def test_one_symbol_has_no_mean(command, steady):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("xyz", "3 of 3 symbols are"), ("x", "1 of 1 symbol is"), ("abxc", "1 of 4 symbols is"), ("abc", "")]
+)
+def test_symbols_that_are_unknown_are_counted(command, steady, text, told):
+    lines = command("predict", text, "-m", steady).lines
+    found = [line for line in lines if "unknown" in line]
+    assert found == [f"{told} unknown to the vocabulary of this model"] * bool(told)
+    assert len(lines) == len(text) + 2 + bool(told)
+
+
 def test_text_comes_from_an_argument_a_file_or_standard_input(command, models, tmp_path):
     text = RHYME + WIDE
     (tmp_path / "text").write_bytes(text.encode())
@@ -364,7 +375,8 @@ def test_lines_fit_the_terminal(command, models, monkeypatch, kind, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     done = command("predict", RHYME + WIDE + "antidisestablishmentarianism 漢字漢字漢字漢字漢字漢字 the", "-m", models[kind])
     assert done.code == 0
-    *table, summary = (line for line in done.lines if not line.startswith("of 5 likeliest"))
+    beside = re.compile(r"of 5 likeliest|\d+ of \d+ symbols (is|are) unknown")
+    *table, summary = (line for line in done.lines if not beside.match(line))
     assert max(map(cell_len, table)) <= columns
     assert all(line == line.rstrip() for line in table)
     assert [int(line.split()[0]) for line in table[1:]] == list(range(len(table) - 1))
@@ -582,6 +594,28 @@ def test_a_training_without_validation_says_so(command, tmp_path, share, kept):
     assert "validation_bits_per_character" not in elman.load(tmp_path / "model").training
 
 
+@pytest.mark.parametrize(("option", "value", "most"), [("length", 10_000_000, 99), ("length", 100, 99), ("batch", 50, 49)])
+def test_windows_that_the_text_does_not_hold_are_refused(command, tmp_path, option, value, most):
+    (tmp_path / "text").write_text(("the cat sat. " * 8)[:100])
+    given = ("train", tmp_path / "text", "-o", tmp_path / "model", *QUICK, "--validation", 0)
+    done = command(*given, f"--{option}", value)
+    text = "the text has 100 symbols to learn from, and batch times length must fit in it"
+    assert done.err == f"elman: --{option} {value}: {text}; take --{option} {most} at most, or more text\n"
+    assert (done.code, done.out, (tmp_path / "model").exists()) == (2, "", False)
+    assert command(*given, f"--{option}", most).code == 0
+
+
+def test_windows_that_are_cut_are_told(command, tmp_path):
+    (tmp_path / "text").write_text(("the cat sat. " * 8)[:100])
+    given = ("train", tmp_path / "text", "-o", tmp_path / "model", "--steps", 1, "--validation", 0)
+    told = "{} are more than the text holds: {} at a time"
+    cut = [line for line in command(*given).lines if "more than" in line]
+    assert cut == [told.format("32 windows of 64 steps", "32 windows of 3 steps")]
+    assert "more than" not in command(*given, "--batch", 3, "--length", 33).out
+    cut = [line for line in command(*given, "--batch", 3, "--length", 34).lines if "more than" in line]
+    assert cut == [told.format("3 windows of 34 steps", "3 windows of 33 steps")]
+
+
 def test_same_seed_same_bytes(command, corpus, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         trained(command, corpus, "--seed", seed, path=tmp_path / name)
@@ -787,6 +821,24 @@ def test_a_stop_waits_for_the_update_to_end(command, corpus, monkeypatch, number
     assert (done.code, done.err) == (128 + number, "")
     assert "stopped after 2 of 3 updates\n" in done.out
     assert elman.load(path).training["updates"] == 2
+
+
+@pytest.mark.parametrize("library", ["numpy", "typer"])
+@pytest.mark.parametrize("script", [False, True])
+def test_ctrl_c_amid_the_imports_is_quiet(tmp_path, library, script):
+    """The library that is imported then is one that is interrupted while it is."""
+    (tmp_path / f"{library}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit(7)\n")
+    (tmp_path / "elman").write_text("from elman.cli import main\nmain()\n")
+    env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE}"}
+    ours = [str(tmp_path / "elman")] if script else ["-m", "elman"]
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": as_from_a_shell}
+    done = finish(subprocess.Popen([sys.executable, *ours, "--version"], env=environment(**env), **settings))
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
+def test_ctrl_c_of_other_programs_is_theirs():
+    code = "import signal, elman; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    assert finish(subprocess.Popen([sys.executable, "-c", code], env=environment())).code == 0
 
 
 def test_a_second_stop_is_at_once(command, corpus, monkeypatch):
@@ -995,6 +1047,32 @@ def test_show_tells_what_is_in_a_file(command, corpus):
     assert max(map(len, done.lines)) <= 88
 
 
+def test_show_names_the_layers_of_a_stack(command, tmp_path):
+    both = elman.Bidirectional(*(elman.RNN(elman.cells.gru, input=9, hidden=4, seed=seed) for seed in (0, 1)))
+    layers = elman.Stack([both, elman.Backwards(elman.RNN(elman.cells.elman, input=8, hidden=4))])
+    model = elman.Model.from_layers(layers, 9, tokens=True, pool="mean")
+    model.training = {"imported": {"framework": "pytorch", "parts": [["rnn", "GRU", "_l0"], ["top", "RNN", ""], ["fc"]]}}
+    model.save(tmp_path / "layers.safetensors")
+    done = command("show", tmp_path / "layers.safetensors")
+    assert (done.code, done.err) == (0, "")
+    named = ["0.forward: gru", "0.backward: gru", "1.layer: elman"]
+    assert [line for line in done.lines if line in [*named, "gru", "elman", "readout"]] == [*named, "readout"]
+    assert [line[:-27] for line in done.lines if line.startswith("plan of ")] == [f"plan of {name}" for name in named]
+    parameters = [line.split()[0] for line in done.lines if " between " in line]
+    assert all(any(name.startswith(f"{part.split(':')[0]}.") for part in named) for name in parameters[:-2])
+    assert done.lines[-2] == "training (gradients are not cut)"
+    assert done.lines[-1] == "  imported: framework pytorch; parts rnn (GRU _l0), top (RNN), fc"
+
+
+def test_what_is_imported_fits_a_terminal(command, terminal_command, tmp_path, monkeypatch):
+    two = (elman.RNN(elman.cells.lstm, input=9, hidden=4, seed=seed) for seed in (0, 1))
+    model = elman.Model.from_layers(elman.Stack([elman.Bidirectional(*two)]), 9, tokens=True, pool="mean")
+    monkeypatch.setattr("elman.importing.imported", lambda *_, **__: (model, "proved: " + "word " * 30))
+    arguments = "import", "net.onnx", "-o", tmp_path / "m"
+    assert max(map(cell_len, as_seen(terminal_command(*arguments).out))) <= 80
+    assert command(*arguments).lines[0] == repr(model)  # in a pipe a line is a line
+
+
 def test_show_source_is_the_program(command, models):
     model = elman.load(models["characters"])
     source = command("show", models["characters"], "--source").out
@@ -1036,7 +1114,7 @@ def test_show_without_vocabulary_and_training(command, tmp_path):
         "vocabulary",
         "  none: tokens are integers",
         "",
-        "training (gradients are cut after no steps)",
+        "training (gradients are not cut)",
         "  not trained",
     ]
 
@@ -1076,6 +1154,7 @@ def test_version_and_help(command):
         assert (done.code, done.err) == (0, "")
         for name in (*COMMANDS, "--version"):
             assert name in done.out
+        assert not [line for line in done.lines if line.endswith("...") and not line.startswith("Usage")]  # summaries fit
     for name in COMMANDS:
         long, short = command(name, "--help"), command(name, "-h")
         assert (long.code, long.err) == (0, "")

@@ -608,6 +608,9 @@ APART = "a traced value cannot be taken apart element by element; use split(v, p
 PARTS = "of a value (hidden=5) has no gate; v[k] and v[start:stop] of a vector have"
 
 
+FORGOTTEN = "; did you forget `return`?"
+
+
 def branching(x, h, *, w=W, u=U):
     if h[0]:
         return w @ x
@@ -695,7 +698,8 @@ EQUATIONS = [
     (lambda x, h, *, w=W, u=U: h * math.nan, "a constant of the equations is NaN"),
     (lambda x, h, *, w=W, u=U: h * 1j, "1j is neither a traced value nor numbers"),
     (lambda x, h, *, w=W, u=U: h + "a", "'a' is neither a traced value nor numbers"),
-    (lambda x, h, *, w=W, u=U: None, "None is returned, which is neither a traced value nor numbers"),
+    (lambda x, h, *, w=W, u=U: None, f"None is returned, which is neither a traced value nor numbers{FORGOTTEN}"),
+    (lambda x, h, c, *, w=W, u=U: None, f"None is returned, which is neither a traced value nor numbers{FORGOTTEN}"),
     (lambda x, h, *, w=W, u=U: "abc", "'abc' is returned, which is neither a traced value nor numbers"),
     # how many are returned
     (
@@ -729,7 +733,9 @@ def test_equations_that_do_not_fit(equations, message):
     made = cell(name="made")(equations)
     text = said(lambda: RNN(made, input=3, hidden=5), CellError)
     assert text.startswith(f"made: {message}")
-    if FUNCTIONS not in message and message.endswith((COMPARED, TRUTH, NUMBER, APART, "size", "states", "numbers")):
+    if FUNCTIONS not in message and message.endswith(
+        (COMPARED, TRUTH, NUMBER, APART, "size", "states", "numbers", FORGOTTEN)
+    ):
         assert text == f"made: {message}"
     assert said(lambda: elman.check_cell(made, input=3, hidden=5), CellError).startswith("made: ")
     if FUNCTIONS in text:
@@ -758,6 +764,23 @@ def test_errors_of_the_equations_themselves_are_theirs():
     """A mistake in the user's Python keeps its own traceback."""
     with pytest.raises(ZeroDivisionError):
         RNN(cell(lambda x, h, *, w=W: h / (1 // 0)), input=3, hidden=5)
+
+
+def test_errors_of_the_equations_themselves_name_the_cell():
+    made = cell(name="mine")(lambda x, h, *, w=W: nowhere(w @ x))  # noqa: F821
+    with pytest.raises(NameError) as caught:
+        RNN(made, input=3, hidden=5)
+    assert caught.value.__notes__ == ["raised in the equations of the cell mine, while they were traced"]
+
+
+def test_sizes_that_are_misspelt():
+    declared = cell(name="made")(lambda x, h, *, w=weight("hidden", "inptu"): w @ x)
+    near, sizes = "; is inptu meant to be input?", "made: sizes are input, hidden, inptu"
+    assert said(lambda: RNN(declared, input=3, hidden=5), SettingError) == f"{sizes}; inptu is missing{near}"
+    given = "lstm: sizes are input, hidden; {} is not one of them; hidden is missing"
+    told = given.format("hiden") + "; is hiden meant to be hidden?"
+    assert said(lambda: elman.cells.lstm.graph(input=3, hiden=5), SettingError) == told
+    assert said(lambda: elman.cells.lstm.graph(input=3, width=5), SettingError) == given.format("width")
 
 
 SIGNATURES = [

@@ -294,6 +294,41 @@ def test_masked_arrays_are_refused_and_not_read():
     np.testing.assert_array_equal(layer(nothing_masked)[0], layer(np.ones((4, 3)))[0])
 
 
+class Recorded:
+    """What a tensor that records gradients, or lies on a device, does when it is asked for an array."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self.kind = kind
+
+    def __array__(self, *_, **__):
+        raise self.kind("Can't call numpy() on Tensor that requires grad.")
+
+    def detach(self):
+        raise AssertionError("what is given is not changed")
+
+
+class Unreadable(Recorded):
+    detach = property()
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError])
+def test_what_is_no_array_for_now_is_refused(kind):
+    layer, model, given = RNN(cells.gru, input=3, hidden=5), Model(5, 4), Recorded(kind)
+    for what, act in (
+        ("gru: the input", lambda: layer(given)),
+        ("gru: the input", lambda: layer.step(given)),
+        ("gru: what is pushed", lambda: layer.stream().push(given)),
+        ("gru: state h", lambda: layer(np.ones((4, 3)), given)),
+        ("gru: br", lambda: layer.update({"br": given})),
+        ("Model: the sequence of tokens", lambda: model.predict(given)),
+        ("Streams: the sequence", lambda: elman.data.Streams(given)),
+    ):
+        fix = "is a Recorded that NumPy cannot read; give x.detach().cpu().numpy()"
+        assert said(act) == ("DataError", f"{what} {fix}")
+    told = "gru: the input is a Unreadable that NumPy cannot read: Can't call numpy() on Tensor that requires grad."
+    assert said(lambda: layer(Unreadable(kind))) == ("DataError", told)
+
+
 @pytest.mark.parametrize("target", ["numpy", "llvm"])
 def test_a_stream_goes_on_from_an_infinite_state_of_its_own(target):
     """By steps and chunks, of any type of numbers, alone and in a pool; a state that somebody gives must be finite."""

@@ -11,7 +11,6 @@ pytest.importorskip("llvmlite")
 
 import elman
 from elman import DataError, Model, ShapeError, cells
-from elman.rooms import rooms
 from elman.targets.llvm.crew import crew
 from elman.targets.llvm.machine import machines
 from gradients import HIDDEN, Problem, assert_same, by_path, layer_of, of_kind, problem, rnn
@@ -46,30 +45,6 @@ def large(name: str) -> Problem:
     cell, hidden, rows, steps, tokens = LARGE[name]
     p = problem(rnn(cell, 40, hidden, target="llvm"), rows, steps, tokens=tokens)
     return p if rows > 1 else replace(p, lengths=None)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru_reset_before", "lstm_layer_norm"])
-@pytest.mark.parametrize("lengths", [(3, 9, 0, 1), (9, 8, 9, 9)], ids=["mostly padding", "hardly any"])
-def test_nothing_is_read_where_padding_lies(cell, lengths, monkeypatch):
-    """Memory that is used again holds anything there: with NaN in it the gradients are those of each sequence alone."""
-    layer = elman.RNN(getattr(cells, cell), input=5, hidden=67, target="llvm", seed=2)
-    x, dy = (np.random.default_rng(k).normal(size=(4, 9, size)).astype("f4") for k, size in enumerate((5, 67)))
-    wanted = [layer.gradients(x[row, :n], dy[row, :n]) for row, n in enumerate(lengths)]
-    take = type(rooms).take
-
-    def of_nan(self, shape, dtype, **how):
-        array = take(self, shape, dtype, **how)
-        array[...] = np.nan if array.dtype.kind == "f" else 77
-        return array
-
-    monkeypatch.setattr(type(rooms), "take", of_nan)
-    found = layer.gradients(x, dy, lengths=lengths)
-    for row, n in enumerate(lengths):
-        assert np.array_equal(found.x[row, :n], wanted[row].x)
-        assert not found.x[row, n:].any()
-    for name, value in found.parameters.items():
-        alone = np.sum([each.parameters[name] for each in wanted], 0, dtype=np.float64)
-        np.testing.assert_allclose(value, alone, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 # ---------------------------------------------------------------- threads and machines

@@ -100,6 +100,21 @@ def test_sizes_that_must_be_equal():
         check_cell(residual, input=3, hidden=4)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_swapped_rows_and_columns_fit_by_chance_alone(turned):
+    @cell
+    def swapped(x, h, *, w=weight("input", "hidden"), v=weight("hidden", "input"), u=weight("hidden", "hidden")):
+        return tanh((elman.transpose(v) if turned else w) @ x + u @ h)
+
+    with pytest.raises(CellError) as caught:
+        check_cell(swapped)
+    text, product = str(caught.value), "transpose(v)" if turned else "w"
+    assert text.startswith(f"swapped: `{product} @ x`: x has 7 rows, ")
+    only = "it fits only where input = hidden; are the rows and columns of a weight swapped?"
+    assert text.endswith(f"(input=7, hidden=5); {only}")
+    check_cell(swapped, input=5, hidden=5)
+
+
 def test_sizes_that_must_be_even():
     @cell
     def halves(x, h, *, w=weight("hidden", "input")):

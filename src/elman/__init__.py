@@ -1,5 +1,6 @@
 """Recurrent networks from their equations: run forward, differentiated, trained and saved."""
 
+import elman.interrupts as _first  # noqa: F401  before what takes long
 from elman import cells, data
 from elman.declare import bias, state, weight
 from elman.decoding import Hypothesis

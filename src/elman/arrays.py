@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, ShapeError
+from elman.errors import DataError, ShapeError, one_line
 
 
 def as_array(given: Any, said: str, ragged: str = "") -> Any:
     """`numpy.asarray`, of what a message calls `said`; `ragged` is the message for rows of different lengths.
 
-    Raises `ShapeError` for these, `DataError` for a masked array, whose mask would be lost.
+    Raises `ShapeError` for these, `DataError` for a masked array, whose mask would be lost, and for what cannot be an array,
+    such as a tensor that records gradients or lies on a device.
     """
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise DataError(f"{said} is a masked array, and its mask would be lost; give x.filled(...), or lengths for padding")
@@ -19,6 +20,9 @@ def as_array(given: Any, said: str, ragged: str = "") -> Any:
         return np.asarray(given)
     except ValueError:
         raise ShapeError(ragged or f"{said} has rows of different lengths") from None
+    except (RuntimeError, TypeError) as error:
+        fix = "; give x.detach().cpu().numpy()" if hasattr(given, "detach") else f": {one_line(str(error))}"
+        raise DataError(f"{said} is a {type(given).__name__} that NumPy cannot read{fix}") from error
 
 
 def is_finite(*arrays: Any) -> bool:

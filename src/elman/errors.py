@@ -20,6 +20,10 @@ class ShapeError(ElmanError, ValueError):
     """An array has the wrong rank or size."""
 
 
+class ProductError(ShapeError):
+    """Sizes that do not meet in a product with a declared parameter; what else wants equal sizes may be meant so."""
+
+
 class DataError(ElmanError, ValueError):
     """A value is not allowed: not finite, empty, or of the wrong kind."""
 

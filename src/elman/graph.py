@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import GraphError, ShapeError
+from elman.errors import GraphError, ProductError, ShapeError
 from elman.gates import GATES, INPUTS
-from elman.nodes import LEAVES, ROLES, Attributes, Node, Result
+from elman.nodes import LEAVES, ROLES, Attributes, Node, Result, is_parameter
 from elman.notation import expressions, notation, printed
 from elman.shapes import Shape, Size, resolve, written
 
@@ -173,7 +173,8 @@ class Builder:
             texts = expressions(self.nodes)
             operands = [texts[i] for i in inputs]
             asked = notation(self.nodes, Node(gate, inputs, (), attributes), texts)
-            raise ShapeError(f"`{asked}`: {str(error).format(*operands)}") from None
+            kind = ProductError if gate == "product" and any(is_parameter(self.nodes, i) for i in inputs) else ShapeError
+            raise kind(f"`{asked}`: {str(error).format(*operands)}") from None
         return self._append(Node(gate, inputs, shape, attributes, name))
 
     def copy(self, node: Node, inputs: Iterable[int]) -> int:

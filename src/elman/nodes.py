@@ -1,5 +1,6 @@
 """What a graph is made of: nodes, each one gate in use, and results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,3 +35,9 @@ class Result:
     name: str
     role: str
     node: int
+
+
+def is_parameter(nodes: Sequence[Node], index: int) -> bool:
+    """Whether a node is a parameter, transposed or not."""
+    node = nodes[index]
+    return node.gate == "parameter" or (node.gate == "transpose" and is_parameter(nodes, node.inputs[0]))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from elman import declare, gates, trace
-from elman.errors import CellError, DataError, SettingError
+from elman.errors import CellError, DataError, ProductError, SettingError
 from elman.gates import Array
 from elman.graph import Graph
 from elman.replay import from_graph
@@ -117,7 +117,10 @@ def check_cell(cell: Cell, *, seed: int = 0, target: str = "auto", **sizes: int)
 
 
 def _fitting(cell: Cell, given: Mapping[str, int]) -> dict[str, int]:
-    """Sizes at which the equations fit: all different if they can be, else even, equal, or equal and easily divided."""
+    """Sizes at which the equations fit: all different if they can be, else even, equal, or equal and easily divided.
+
+    A residual sum may want equal sizes; a declared matrix has its own, and is wrong where it fits with no others.
+    """
     more, refused = count(17, 2), []
     free = {name: SIZES.get(name) or next(more) for name in cell.sizes if name not in given}
     for sizes in (free, {n: 2 * s for n, s in free.items()}, dict.fromkeys(free, 5), dict.fromkeys(free, 12)):
@@ -125,8 +128,12 @@ def _fitting(cell: Cell, given: Mapping[str, int]) -> dict[str, int]:
             cell.graph(**given, **sizes)
         except CellError as error:
             refused.append(error)
-        else:
-            return {**given, **sizes}
+            continue
+        swapped = next((error for error in refused if isinstance(error.__cause__, ProductError)), None)
+        if swapped is not None and len(free) > 1 and len({*sizes.values()}) == 1:
+            only = f"{' = '.join(free)}; are the rows and columns of a weight swapped?"
+            raise CellError(f"{swapped}; it fits only where {only}") from None
+        return {**given, **sizes}
     raise refused[0]
 
 

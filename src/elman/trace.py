@@ -3,7 +3,8 @@
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, overload
 
 import numpy as np
@@ -132,12 +133,22 @@ def _checked_sizes(cell: Cell, sizes: Mapping[str, Any]) -> dict[str, int]:
             f"{cell.name}: sizes are {', '.join(cell.sizes)}"
             + (f"; {', '.join(unknown)} is not one of them" if unknown else "")
             + (f"; {', '.join(missing)} is missing" if missing else "")
+            + _misspelt(cell, unknown or missing)
         )
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size < LARGEST:
             least = "1 or more" if not isinstance(size, int) or size < LARGEST else f"below {LARGEST}"
             raise SettingError(f"{cell.name}: size {name}={size!r} must be an integer, {least}")
     return {name: int(size) for name, size in sizes.items()}
+
+
+def _misspelt(cell: Cell, names: Sequence[str]) -> str:
+    """A question, where one of the names is nearly that of another size: one that is given, or one that is declared."""
+    for name in names:
+        near = get_close_matches(name, [size for size in cell.sizes if size != name], n=1, cutoff=0.75)
+        if near:
+            return f"; is {name} meant to be {near[0]}?"
+    return ""
 
 
 def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
@@ -182,6 +193,9 @@ def _trace(cell: Cell, sizes: Mapping[str, int]) -> Graph:
         returned, names_of = _call_and_watch(cell.function, positional, parameters)
     except (CellError, ShapeError) as error:
         raise CellError(f"{cell.name}: {error}") from error
+    except Exception as error:  # the user's own keeps its type and its traceback
+        error.add_note(f"raised in the equations of the cell {cell.name}, while they were traced")
+        raise
     return _finish(cell, builder, returned, names_of)
 
 
@@ -213,6 +227,9 @@ def _call_and_watch(
 
 
 def _finish(cell: Cell, builder: Builder, returned: Any, names_of: Mapping[str, Any]) -> Graph:
+    if returned is None:
+        told = "None is returned, which is neither a traced value nor numbers"
+        raise CellError(f"{cell.name}: {told}; did you forget `return`?")
     returned = returned if isinstance(returned, tuple | list) else (returned,)
     states = list(cell.states)
     if len(returned) not in {len(states) or 1, len(states) + 1}:

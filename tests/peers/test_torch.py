@@ -172,3 +172,14 @@ def test_model(kind, truncate):
     assert set(gradients) == set(expected)
     for name, array in expected.items():
         assert_close(gradients[name], array, "float64")
+
+
+def test_a_tensor_that_records_gradients_is_refused():
+    tensor = torch.ones(4, 3, requires_grad=True)
+    model = elman.Model.from_layers(elman.RNN(elman.cells.gru, input=3, hidden=5), 2)
+    for act in (model.predict, model.forward_propagation, model.rnn):
+        with pytest.raises(
+            elman.DataError, match=r"is a Tensor that NumPy cannot read; give x\.detach\(\)\.cpu\(\)\.numpy\(\)"
+        ):
+            act(tensor)
+    np.testing.assert_array_equal(model.predict(tensor.detach()), model.predict(np.ones((4, 3), np.float32)))

@@ -10,6 +10,7 @@ import typer
 from elman import __version__
 from elman.cli import bench, cache, cells, export, generate, importing, inspect, maps, plot, predict, show, train, verify
 from elman.errors import ElmanError
+from elman.interrupts import hear_again
 from elman.viz import plain
 
 app = typer.Typer(
@@ -20,19 +21,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command()(predict.predict)
-app.command()(inspect.inspect)
+app.command(short_help="What a model expects at each position of a text.")(predict.predict)
+app.command(short_help="Every named value at each position of a text.")(inspect.inspect)
 app.command()(train.train)
-app.command()(plot.plot)
+app.command(short_help="Draw the learning curves of runs.")(plot.plot)
 app.command()(generate.generate)
-app.command()(show.show)
-app.command()(cells.cells)
-app.command("import")(importing.import_)
-app.command()(export.export)
-app.command()(maps.maps)
-app.command()(verify.verify)
-app.command()(bench.bench)
-app.command()(cache.cache)
+app.command(short_help="What is in a model file.")(show.show)
+app.command(short_help="The cells that come along, or all of one.")(cells.cells)
+app.command("import", short_help="Make a model of a file of PyTorch, Keras or ONNX.")(importing.import_)
+app.command(short_help="Write a model as a program of its own.")(export.export)
+app.command(short_help="What the arrays of other frameworks hold.")(maps.maps)
+app.command(short_help="Whether a model gives what was recorded.")(verify.verify)
+app.command(short_help="Measure elman and other libraries here.")(bench.bench)
+app.command(short_help="Where compiled programs are kept; remove them.")(cache.cache)
 
 
 @app.callback(invoke_without_command=True)
@@ -53,6 +54,7 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Unicode
     try:
+        hear_again()
         code = app(prog_name="elman", standalone_mode=False)
     except ElmanError as error:
         _fail(str(error))

@@ -28,6 +28,7 @@ def import_(
 ) -> None:
     """Make a model of a file of PyTorch, Keras or ONNX, and prove it by a recorded output, or by the framework if there."""
     from elman.importing import imported
+    from elman.viz.terminal import say
 
     shared.check_output(output, {"the file to import": file, "that of --example": example, "that of --expect": expect})
     if (example is None) != (expect is None):
@@ -44,7 +45,7 @@ def import_(
     for warning in dict.fromkeys(str(entry.message) for entry in warned):
         print(f"elman: warning: {warning}", file=sys.stderr)
     model.save(output)
-    print(f"{model!r}\n{told}\nsaved to {output}")
+    say(shared.console(), f"{model!r}\n{told}\nsaved to {output}")
 
 
 def _with_options(message: str) -> str:

@@ -20,6 +20,7 @@ from elman.cli import shared
 from elman.corpus import reading
 from elman.data import TokenFile, learn_vocabulary, tokenise
 from elman.data.pieces import Pieces
+from elman.data.streams import fitting
 from elman.errors import CheckpointError, DataError, ModelFileError, SettingError
 from elman.gates import Array
 from elman.io.tensorboard import Events
@@ -72,8 +73,10 @@ def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path
     asked, console = settings(given), shared.console()
     vocabulary = _vocabulary(given, text, folder)
     symbols = _symbols(given, tokenise(text.files, vocabulary, place / runs.TOKENS, anew=folder is None))
+    _check_windows(asked, len(symbols.training))
     net = _model(given, vocabulary)
     _tell(console, net, text, symbols)
+    _tell_cut(console, asked, len(symbols.training))
     trainer = training.train(net, symbols.training, asked)
     try:
         with _opened(folder, given, trainer, net, symbols, console) as run:
@@ -124,6 +127,17 @@ def _symbols(given: SimpleNamespace, file: TokenFile) -> Symbols:
     tokens, held = training.split(file.tokens, given.validation)
     unit = "byte" if given.vocabulary == "bytes" else "character"
     return Symbols(tokens, held, unit, file.facts["text"]["length"] / len(file))
+
+
+def _check_windows(asked: training.Settings, symbols: int) -> None:
+    """Raises `DataError` for a length or a number of windows, other than the default, that the text alone cannot hold."""
+    steps, usual = symbols - 1, training.Settings()  # each step tells the next symbol
+    most = {"length": steps, "batch": max(1, steps // 2)}
+    for name, held in most.items():
+        value = getattr(asked, name)
+        if value > held and value != getattr(usual, name):
+            text = f"the text has {symbols:,} symbols to learn from, and batch times length must fit in it"
+            raise DataError(f"--{name} {value}: {text}; take --{name} {held} at most, or more text")
 
 
 def _model(given: SimpleNamespace, vocabulary: Vocabulary) -> Model:
@@ -205,6 +219,14 @@ def _tell(console: "Console", net: Model, text: Pieces, symbols: Symbols) -> Non
         console.print(f"skipped {len(text.skipped) - SKIPPED:,} more")
     console.print(f"{net!r} on the text of {len(text.files):,} file{'s' * (len(text.files) != 1)}")
     console.print(f"{len(symbols.training):,} symbols to learn from, {len(symbols.held):,} for validation")
+
+
+def _tell_cut(console: "Console", asked: training.Settings, symbols: int) -> None:
+    """What a short text holds in place of what was asked."""
+    shapes = (asked.batch, asked.length), fitting(asked.batch, asked.length, symbols - 1)
+    wanted, held = (f"{batch} window{'s' * (batch != 1)} of {steps} steps" for batch, steps in shapes)
+    if wanted != held:
+        console.print(f"{wanted} are more than the text holds: {held} at a time")
 
 
 def _validation(net: Model, symbols: Symbols) -> str:

@@ -32,6 +32,9 @@ def predict(
         return
     console = shared.console()
     bits = terminal.table(console, vocabulary, tokens, rows)
+    if vocabulary.unknown is not None and (unknown := int((tokens == vocabulary.unknown).sum())):
+        of = f"of {len(tokens):,} symbol{'s' * (len(tokens) != 1)}"
+        console.print(f"{unknown:,} {of} {'is' if unknown == 1 else 'are'} unknown to the vocabulary of this model")
     console.print(_summary(bits, int(tokens[0]), content, vocabulary))
 
 

@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from elman.arrays import as_array
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import written
+
+RAGGED = "{} has rows of different lengths; every step has as many numbers"
 
 
 def checked_steps(owner: str, x: Any) -> Array:
@@ -14,7 +17,7 @@ def checked_steps(owner: str, x: Any) -> Array:
 
     Raises `DataError` for no steps, `ShapeError` for another rank or type.
     """
-    array = _as_array(owner, x)
+    array: Array = as_array(x, owner, RAGGED.format(owner))
     if not array.size:
         raise DataError(f"{owner} has no step, {written(array.shape)}; at least one is wanted")
     if not ((array.ndim == 1 and array.dtype.kind in "iu") or (array.ndim == 2 and array.dtype.kind in "fiu")):
@@ -26,17 +29,9 @@ def checked_steps(owner: str, x: Any) -> Array:
 
 def checked_numbers(owner: str, values: Any) -> Array:
     """Numbers or truth values, not copied. Raises `ShapeError` or `DataError`."""
-    array = _as_array(owner, values)
+    array: Array = as_array(values, owner, RAGGED.format(owner))
     if array.dtype.kind not in "fiub":
         raise DataError(f"{owner}: numbers are wanted, this is {array.dtype}")
-    return array
-
-
-def _as_array(owner: str, values: Any) -> Array:
-    try:
-        array: Array = np.asarray(values)
-    except ValueError:
-        raise ShapeError(f"{owner} has rows of different lengths; every step has as many numbers") from None
     return array
 
 

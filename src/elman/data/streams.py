@@ -39,8 +39,7 @@ class Streams(Counted):
         usable = len(self._x) - self._ahead
         if usable < 1:
             raise DataError(f"{name}: the sequence has 1 step; without targets each tells the next, so 2 are wanted")
-        self.batch = max(1, min(batch, usable // 2))
-        self.length = min(length, usable // self.batch)
+        self.batch, self.length = fitting(batch, length, usable)
         each = self.batch * self.length
         steps = max(1, (usable - self.length + 1) // each)  # as many from wherever an epoch begins
         self._places = min(self.length, usable - steps * each + 1)
@@ -60,6 +59,12 @@ class Streams(Counted):
         apart, first = (len(self._x) - self._ahead - self._begin) // self.batch, self._begin + ahead
         streams = steps[first : first + apart * self.batch].reshape(self.batch, apart, *steps.shape[1:])
         return np.array(streams[:, step * self.length : (step + 1) * self.length])
+
+
+def fitting(batch: int, length: int, usable: int) -> tuple[int, int]:
+    """How many streams, and steps at a time, so many usable steps hold of those that are asked for."""
+    streams = max(1, min(batch, usable // 2))
+    return streams, min(length, usable // streams)
 
 
 def _beside(name: str, targets: Any, steps: int) -> Array:

@@ -21,8 +21,6 @@ GRADIENT = "d_"
 """Prefix of what the backward graph calls the gradient for a state, or for an input."""
 OUTPUT_GRADIENT = "d_output_"
 """Prefix of what it calls the gradient for an output, an input to it; an output and a state may have one name."""
-KEPT = "kept_"
-"""Prefix of what the forward graph gives to the backward graph alone."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class _Reverse:
     def _kept_name(self, index: int) -> str:
         node = self.graph.nodes[index]
         taken = {other.name for other in self.graph.nodes} | {result.name for result in self.graph.results}
-        free = (f"{KEPT}{index}" + "_" * k for k in range(len(taken) + 1))
+        free = (f"kept_{index}" + "_" * k for k in range(len(taken) + 1))
         return node.name if node.gate in ("input", "token") else next(name for name in free if name not in taken)
 
     def _results(self) -> Iterable[Result]:

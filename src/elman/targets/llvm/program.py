@@ -14,7 +14,6 @@ import numpy as np
 
 from elman.gates import Array
 from elman.passes import Plan
-from elman.passes.differentiate import KEPT
 from elman.rooms import LINE, rooms
 from elman.targets.interface import Outcome, Prepared
 from elman.targets.interpreter import computed, finished
@@ -164,11 +163,10 @@ class LlvmProgram:
                 call += int(into[name].ctypes.data), by_step // self.dtype.itemsize, by_example // self.dtype.itemsize
                 continue
             axes = (steps, batch, *shape) if inward else (batch, steps, *shape)
-            is_seen = padded and not (inward and name.startswith(KEPT))  # the way back reads no padding
-            is_sparse = is_seen and 2 * rows.count < steps * batch  # then all is cleared as soon as the padding alone
+            is_sparse = padded and 2 * rows.count < steps * batch  # then all is cleared as soon as the padding alone
             room = np.zeros(axes, self.dtype) if is_sparse else rooms.take(axes, self.dtype)
             outputs[name] = room if inward else room.swapaxes(0, 1)
-            if lengths is not None and is_seen and not is_sparse:
+            if lengths is not None and not is_sparse:
                 _clear_padding(outputs[name], lengths)
             call += address(room), *((batch * count, count) if inward else (count, steps * count))
         last = {}
