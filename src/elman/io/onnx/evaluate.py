@@ -71,6 +71,9 @@ def check(net: Net, around: frozenset[str] = frozenset(), level: int = 3) -> Non
         known_values |= set(node.outputs)
         if node.op == "GRU" and net.producer == "pytorch" and not node.attributes.get("linear_before_reset"):
             warnings.warn(GRU_OF_PYTORCH.format(net=net.name, node=node), stacklevel=level)
+    missing = [name for name in net.outputs if name not in known_values]
+    if missing:
+        raise ModelFileError(f"{net.name}: nothing gives its output {missing[0]!r}")
 
 
 def _check_inputs(net: Net, node: Node, known: Set[str]) -> None:
