@@ -194,7 +194,7 @@ def test_readme_tells_the_facts_of_the_model_that_ships():
     assert rows["validation"] == f"{facts['training']['validation_bits_per_character']:.3f} bits per character"
     assert rows["a bigram model on the same text"].startswith(f"{facts['training']['bigram_bits_per_character']:.3f} ")
     assert rows["parameters"] == f"{count:,}"
-    assert rows["file"] == f"{MODEL.stat().st_size:,} bytes"
+    assert rows["file"] == f"{MODEL.stat().st_size:,} bytes, weights as {facts['stored']}"
     assert (
         rows["cell"]
         == f"{facts['layers']['graph']['name']}, hidden {facts['layers']['graph']['sizes']['hidden']}, {facts['dtype']}"

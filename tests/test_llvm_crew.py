@@ -81,6 +81,7 @@ HEAD = """
     import numpy as np
 
     faulthandler.dump_traceback_later(60, exit=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
     sys.path.insert(0, "tests")
     import elman
     from test_llvm_crew import Calls

@@ -46,12 +46,11 @@ def shortened(parameters: Mapping[str, Array], stored: str) -> dict[str, Array]:
     return found
 
 
-def stored_type(facts: Mapping[str, Any]) -> str:
+def stored_type(facts: Mapping[str, Any]) -> Any:
     """The type in which a file with these facts holds its parameters. Raises `ModelFileError` for one that is unknown."""
-    stored = facts.get("stored", facts["dtype"])
-    if stored not in STORED:
-        raise ModelFileError(f"its parameters are stored as {stored}; {', '.join(STORED)} are read")
-    return str(stored)
+    if "stored" in facts and facts["stored"] not in STORED:
+        raise ModelFileError(f"its parameters are stored as {facts['stored']}; {', '.join(STORED)} are read")
+    return facts.get("stored", facts["dtype"])
 
 
 def lengthened(arrays: Mapping[str, Array], dtype: str) -> dict[str, Array]:
