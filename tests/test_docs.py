@@ -200,7 +200,7 @@ def test_readme_tells_the_facts_of_the_model_that_ships():
         == f"{facts['layers']['graph']['name']}, hidden {facts['layers']['graph']['sizes']['hidden']}, {facts['dtype']}"
     )
     recipe = facts["training"]["recipe"]
-    assert rows["recipe"] == f"`python {recipe} src/elman/models/default.safetensors`"
+    assert rows["recipe"] == f"`python {recipe} RUN src/elman/models/default.safetensors`"
     assert (ROOT / recipe).is_file()
 
 
