@@ -172,7 +172,7 @@ def with_reset_after(path: str | os.PathLike[str]) -> Model | None:
 def runtime(path: str | os.PathLike[str], made: Opened, x: Array) -> tuple[Array, str] | None:
     """What ONNX Runtime gives for an input of a file, and its name and version; None where it is not installed."""
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError:
         return None
     options = onnxruntime.SessionOptions()
