@@ -22,7 +22,7 @@ import elman
 from elman.data import Streams
 from elman.optim import Adam
 from elman.schedules import Constant
-from elman.targets.llvm import chain, engine
+from elman.targets.llvm import chain, engine, follow
 from elman.targets.llvm.crew import crew
 
 SETTINGS = (Setting("elman", 16, 1, 64), *SETTINGS)
@@ -48,8 +48,12 @@ class Clock:
             return its._functions
 
         type(crew)._compile = compiled
-        functions = chain._compiled
-        chain._compiled = cache(lambda machine: functions(machine)._replace(follow=self._clocked(functions(machine).follow)))
+        chain.followed = cache(self._clocked_chain)
+
+    def _clocked_chain(self, machine: Any) -> Any:
+        found = follow.followed(machine)
+        found.follow.call = self._clocked(found.follow.call)
+        return found
 
     def _clocked_code(self, *given: Any) -> Any:
         code = self._compiled(*given)

@@ -63,8 +63,8 @@ class Bound(Protocol):
 class Chain(Protocol):
     """Bound calls that are made as one."""
 
-    def run(self, given: Standing, lengths: Array | None = None) -> bool:
-        """Run all; False where they should run one by one, and nothing was run."""
+    def run(self, given: Standing, lengths: Array | None = None) -> None:
+        """Run all."""
         ...
 
 

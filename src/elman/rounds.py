@@ -157,8 +157,8 @@ class Round:
         if self._chain is not None:
             for layer in self._layers:
                 layer.draw(self._flow)
-            if self._chain.run(given, lengths):
-                return
+            self._chain.run(given, lengths)
+            return
         scales = self._forward(given, lengths)
         self._head.bound.run(given, lengths)
         self._backward(given, lengths, scales)
@@ -172,8 +172,7 @@ class Round:
                 assert scale is not None, "it drops"
                 scales.append(scale)
                 np.multiply(below.y, scale, out=layer.x)
-            if self._chain is None:
-                layer.draw(self._flow)
+            layer.draw(self._flow)
             layer.forward.run(given, lengths)
         return scales
 

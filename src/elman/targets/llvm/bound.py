@@ -6,27 +6,28 @@ parameters, whose addresses are new, to set totals to zero, and to call the kern
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elman.gates import Array
 from elman.packs import Standing
-from elman.rooms import rooms
+from elman.rooms import LINE, rooms
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import stretches
-from elman.targets.llvm.chain import Chain, Row, chain_of, clear_row
-from elman.targets.llvm.memory import address, workspaces
+from elman.targets.llvm.chain import Chain, chain_of
+from elman.targets.llvm.follow import Row, followed
+from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import Rows, by_length, dense
 from elman.targets.llvm.packing import Fixed, Packed
-from elman.targets.llvm.sharing import ENOUGH, compute
 from elman.targets.llvm.table import FIELDS
-from elman.targets.threads import shared
 
 if TYPE_CHECKING:
     from elman.targets.llvm.program import LlvmProgram
 
-ORDER = FIELDS.index("order")
+ORDER, COUNTER = FIELDS.index("order"), FIELDS.index("counter")
 
 
 class Bound:
@@ -45,9 +46,9 @@ class Bound:
         *,
         backwards: bool,
     ) -> None:
-        self.machine, self._program, self._parameters = program.machine, program, names
+        self.program, self._parameters = program, names
         steps, batch = next(iter(inputs.values())).shape[:2]
-        self._steps, self._batch, self._room = steps, batch, program.room(batch, steps)
+        self._steps, self.batch, self.room = steps, batch, program.room(batch, steps)
         self.outputs = {name: rooms.take((steps, batch, *shape), program.dtype) for name, shape in program.given.items()}
         self.first = {name: first[name] for name in program.state_names}
         self.last = {name: np.zeros_like(array) for name, array in self.first.items()}
@@ -55,47 +56,37 @@ class Bound:
         self._whole, self._totals = program._unpacking.room() if program.table.totals else nothing
         self._held = [program._given(inputs[name], wanted) for name, wanted in program._inputs.items()]
         self._rows = dense(steps, batch)
-        self._call = [steps, self._room, int(backwards), 0, self._rows.order_address, self._rows.running_address, 0, 0]
+        call = [steps, self.room, int(backwards), 0, self._rows.order_address, self._rows.running_address, 0, 0]
         for array in (*self._held, *self.outputs.values()):
             by_step, by_example, *_ = array.strides
-            self._call += address(array), by_step // array.itemsize, by_example // array.itemsize
+            call += address(array), by_step // array.itemsize, by_example // array.itemsize
         for name in program.state_names:
-            self._call += address(self.first[name]), address(self.last[name])
-        self._call += (address(total) for total in self._totals.values())
+            call += address(self.first[name]), address(self.last[name])
+        call += (address(total) for total in self._totals.values())
         read, memory = program._packing.parameters(), program._packing.memory()
         order = {name: k for k, name in enumerate(parameters)}
         self._which = None if read is None else np.array([order[names[name]] for name in read], np.int64)
-        self._prepared = Packed({}, static=program._packing.static(memory), held=memory)
-        self._memory = address(memory)
+        prepared = Packed({}, static=program._packing.static(memory), held=memory)
+        self._memory = memory
         strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
         self._moves = Fixed(program._packing.moves, strides, memory) if read else None
-        self._table = np.array(np.frombuffer(program.table_of(self._call, self._prepared), np.int64))
-        self._start, self._order = address(self._table), self._table[ORDER : ORDER + 2]
-        self._work = program.multiplications * steps * batch
+        self._table = np.array(np.frombuffer(program.table_of(call, prepared), np.int64))
+        self.table, self.work = address(self._table), program.multiplications * steps * batch
         self._sums: Sums | None = None
 
     def deliver(self, flat: Array, places: Mapping[str, int]) -> None:
         """Let every run put its sums, by name, into places of a flat array, each in the order of its rows."""
-        self._sums = Sums(self._program, self._totals, flat, places)
+        self._sums = Sums(self.program, self._totals, flat, places)
 
     def run(self, given: Standing, lengths: Array | None = None) -> None:
         """Read these parameters, compute, write."""
-        rows, made = self.begin(given, lengths), dict[int, Array]()
-        if self._which is None:
-            made = self._packed(given)
-        elif self._moves is not None:
-            self._moves.run()
-        self._whole[:] = 0  # nothing is summed up yet
-        if self.is_alone:
-            self._alone()
-        else:
-            call = [*self._call[:ORDER], rows.order_address, rows.running_address, *self._call[ORDER + 2 :]]
-            compute(self._program, self._prepared, call, rows)
+        made = self._packed(given) if self._which is None else {}
+        self._alone.run(given, lengths)
         if self._sums is not None:
-            self._sums.put(made)
+            self._sums.finish(made)
 
     def begin(self, given: Standing, lengths: Array | None) -> Rows:
-        """Tell the tables what this run brings; returns what must stay until it is over."""
+        """Tell the table what this run brings; returns what must stay until it is over."""
         rows = self._rows
         if self._moves is not None:
             self._moves.words[1:] = given.starts[self._which]
@@ -103,15 +94,18 @@ class Bound:
             rows = by_length(self._steps, lengths)
             for name, state in self.first.items():
                 self.last[name][...] = state
-        self._order[:] = rows.order_address, rows.running_address
+        self._table[ORDER : ORDER + 2] = rows.order_address, rows.running_address
         return rows
 
     # --- in a chain ---------------------------------------------------------------------------------------------------
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether one thread runs it."""
-        return shared.useful(self._work, ENOUGH) == 1
+    def chain(self, others: Sequence["Bound"]) -> Chain | None:
+        """One call of this and others, one after another."""
+        return chain_of([self, *others])
+
+    @cached_property
+    def _alone(self) -> Chain:
+        return Chain([self])
 
     @property
     def is_plain(self) -> bool:
@@ -121,44 +115,39 @@ class Bound:
     @property
     def share(self) -> float:
         """How much it is of the longest call that may keep a signal waiting."""
-        return float(self._steps) / stretches.steps_of(self._program, self._batch)
+        return float(self._steps) / stretches.steps_of(self.program, self.batch)
 
-    @property
-    def workspace(self) -> int:
-        """Bytes of the workspace."""
-        size: int = self._program.workspace_of(self._room, self._batch)
-        return size
+    def meet_at(self, counter: int, cuts: int) -> None:
+        """Where threads that share the workspace count their meetings, and where they cut the examples."""
+        self._table[COUNTER : COUNTER + 2] = counter, cuts
 
-    def rows(self) -> list[Row]:
-        """Its calls; 0 stands for the workspace."""
-        found = [] if self._moves is None else [self._moves.row]
-        found += [clear_row(self._whole, self.machine)] if self._totals else []
-        found.append((self._program.code_for(self._batch).address, self._start, 0, 0, self._batch, 0))
-        return found + ([] if self._sums is None else self._sums.rows())
+    def rows_before(self, threads: int) -> list[list[Row]]:
+        """What each of so many threads calls before the kernel: it packs parameters, and no total holds anything yet."""
+        packing = [] if self._moves is None else [self._moves.rows(threads)]
+        return [[*rows] for rows in zip(*packing, self._cleared(threads), strict=True)]
 
-    def chain(self, others: Sequence["Bound"]) -> Chain | None:
-        """One call of this and others, one after another."""
-        return chain_of([self, *others])
+    def rows_behind(self, threads: int) -> list[list[Row]]:
+        """What each calls behind the kernel: it puts totals where they go."""
+        return [[]] * threads if self._sums is None else self._sums.rows(threads)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _cleared(self, threads: int) -> list[Row]:
+        """A part of the totals for each."""
+        size, clear = self._whole.nbytes, followed(self.program.machine).clear
+        cuts = [size * part // threads // LINE * LINE for part in range(threads)] + [size]
+        return [(clear, address(self._whole), 0, *cut, 0) for cut in pairwise(cuts)]
+
     def _packed(self, given: Standing) -> dict[int, Array]:
         """Make and pack what is made of the parameters alone."""
-        packing, made = self._program._packing, self._computed(given.arrays)
+        packing, made = self.program._packing, self._computed(given.arrays)
         arrays = packing.arrays(made)
-        packing.pack_at(map(address, arrays), tuple(array.strides for array in arrays), self._memory)
+        packing.pack_at(map(address, arrays), tuple(array.strides for array in arrays), address(self._memory))
         return made
 
     def _computed(self, parameters: Mapping[str, Array]) -> dict[int, Array]:
         ours = {name: parameters[theirs] for name, theirs in self._parameters.items()}
-        return computed(self._program.plan, ours, self._program.dtype)
-
-    def _alone(self) -> None:
-        memory = workspaces.take(self.workspace)
-        try:
-            self._program.code_for(self._batch).call(self._start, address(memory), 0, self._batch, 0)
-        finally:
-            workspaces.give(memory)
+        return computed(self.program.plan, ours, self.program.dtype)
 
 
 class Sums:
@@ -180,14 +169,12 @@ class Sums:
         """Whether all sums are totals as they are."""
         return not self._others
 
-    def rows(self) -> list[Row]:
-        """The call that puts the totals where they go."""
-        return [] if self._moves is None else [self._moves.row]
+    def rows(self, threads: int) -> list[list[Row]]:
+        """The calls that put totals where they go, for each of so many threads."""
+        return [[]] * threads if self._moves is None else [[row] for row in self._moves.rows(threads)]
 
-    def put(self, made: Mapping[int, Array]) -> None:
-        """Put the sums where they go; `made` is what was made of the parameters alone."""
-        if self._moves is not None:
-            self._moves.run()
+    def finish(self, made: Mapping[int, Array]) -> None:
+        """Put there what is made of totals; `made` is what was made of the parameters alone."""
         if self._others:
             totals = self._program._unpacking.unpacked(self._totals)
             found = finished(self._program.plan, made, totals, self._program.dtype)

@@ -1,63 +1,58 @@
-"""A chain: calls of machine code one after another, without Python between them.
+"""A chain: calls of machine code one after another, without Python between them, by one thread or by several.
 
 A kernel that reads more than the second cache holds throws the interpreter out of it, and Python takes three times as long
-until it is back: in a step of lstm 128 after every one of ten calls. A chain is entered once. Its rows are a function and
-the five arguments that all kernels have.
+until it is back: in a step of lstm 128 after every one of ten calls. A chain is entered once, by each thread. Its rows are a
+function and the five arguments that all kernels have; threads have as many of them, and meet where one reads what others
+have written.
 """
 
 from collections.abc import Sequence
-from ctypes import CFUNCTYPE, c_int64, c_void_p
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING
 
-import llvmlite
-import llvmlite.binding as llvm
 import numpy as np
-from llvmlite import ir
 
 from elman.gates import Array
 from elman.packs import Standing
-from elman.targets.llvm import engine
-from elman.targets.llvm.frame import POINTER
-from elman.targets.llvm.machine import Machine
+from elman.rooms import LINE, aligned
+from elman.targets.llvm.crew import crew
+from elman.targets.llvm.follow import IDLE, WORDS, Row, followed
 from elman.targets.llvm.memory import address, workspaces
-from elman.targets.llvm.store import emitter, key_of
-from elman.targets.llvm.vectors import INDEX
+from elman.targets.llvm.order import Rows
+from elman.targets.llvm.pace import Pace
+from elman.targets.llvm.sharing import ENOUGH, LONG, way_of
+from elman.targets.threads import shared
 
 if TYPE_CHECKING:
     from elman.targets.llvm.bound import Bound
 
-WORDS = ("run", "table", "workspace", "first", "last", "part")
-"""What a row holds."""
-
-WORKSPACE = WORDS.index("workspace")
-
-Row = tuple[int, ...]
-"""A call: the words above."""
+WORKSPACE, FIRST, LAST = (WORDS.index(word) for word in ("workspace", "first", "last"))
 
 
 class Chain:
     """Bound calls of which each reads what those before it write."""
 
     def __init__(self, bounds: Sequence["Bound"]) -> None:
-        self._bounds, rows = tuple(bounds), [row for bound in bounds for row in bound.rows()]
-        self._rows, self._run = np.array(rows, np.int64), _compiled(bounds[0].machine).follow
-        self._start, self._size = address(self._rows), max(bound.workspace for bound in bounds)
-        self._kernels = np.flatnonzero(self._rows[:, WORKSPACE] == 0)
+        self._bounds, self._pace, self._calls = tuple(bounds), Pace(), dict[int, Calls]()
+        self._work = sum(bound.work for bound in bounds)
 
-    def run(self, given: Standing, lengths: Array | None = None) -> bool:
-        """Run all; not if threads are worth it, and nothing was run."""
-        if not all(bound.is_alone for bound in self._bounds):
-            return False
-        held = [bound.begin(given, lengths) for bound in self._bounds]
-        memory = workspaces.take(self._size)
-        try:
-            self._rows[self._kernels, WORKSPACE] = address(memory)
-            self._run(self._start, len(self._rows))
-        finally:
-            workspaces.give(memory)
-            del held  # the order of the examples
-        return True
+    def run(self, given: Standing, lengths: Array | None = None) -> None:
+        """Run all, on as many threads as the work is worth."""
+        order = [bound.begin(given, lengths) for bound in self._bounds]  # stays until all is over
+        threads = shared.useful(self._work, ENOUGH)
+        wanted = threads > 1 and (shared.is_asked or self._pace.together or self._work > LONG) and crew.is_free
+        several = self._by(threads) if wanted else None  # compiled before the clock runs
+        begun = perf_counter()
+        together = several is not None and several.run(order)
+        if not together:
+            self._by(1).run(order)
+        self._pace.took(together, (perf_counter() - begun) / max(order[0].count, 1))
+
+    def _by(self, threads: int) -> "Calls":
+        if threads not in self._calls:
+            self._calls[threads] = Calls(self._bounds, threads)
+        return self._calls[threads]
 
 
 def chain_of(bounds: Sequence["Bound"]) -> Chain | None:
@@ -66,62 +61,88 @@ def chain_of(bounds: Sequence["Bound"]) -> Chain | None:
     return Chain(bounds) if fits else None
 
 
-def clear_row(memory: Array, machine: Machine) -> Row:
-    """The call that fills an array with zeros."""
-    return _compiled(machine).clear, address(memory), -1, 0, memory.nbytes, 0
+class Calls:
+    """What each of so many threads calls: rows, `[threads, n, words]`."""
+
+    def __init__(self, bounds: Sequence["Bound"], threads: int) -> None:
+        self._machine, self._threads, self._counter = bounds[0].program.machine, threads, line()
+        self._functions, self._met = followed(self._machine), 1  # before the first row
+        self._shares = [Share(bound, threads) for bound in bounds]
+        levels, self._kernels = list[Array](), list[int]()
+        for bound, share in zip(bounds, self._shares, strict=True):
+            levels += _level(bound.rows_before(threads)), self._meeting()
+            self._kernels.append(sum(level.shape[1] for level in levels))
+            levels += share.rows[:, None], self._meeting(), _level(bound.rows_behind(threads))
+        self._rows = np.concatenate(levels, axis=1)
+        self._whose = np.array([[0 if share.is_one else part for share in self._shares] for part in range(threads)])
+        most = max(share.size for share in self._shares)
+        apart = max((share.size for share in self._shares if not share.is_one), default=0)
+        self._sizes = [most] + [apart] * (threads - 1)
+
+    def run(self, order: Sequence[Rows]) -> bool:
+        """Make all calls; not if the threads cannot be had."""
+        for share, kernel, rows in zip(self._shares, self._kernels, order, strict=True):
+            share.begin(rows, self._rows[:, kernel])
+        self._counter[:] = 0
+        memories = [workspaces.take(size) for size in self._sizes]
+        try:
+            self._rows[:, self._kernels, WORKSPACE] = np.array([address(memory) for memory in memories])[self._whose]
+            if self._threads > 1:
+                return crew.run(self._functions.follow, self._jobs, self._machine, address(self._counter))
+            self._functions.follow.call(*self._jobs[0])
+            return True
+        finally:
+            for memory in reversed(memories):  # so that each thread gets its own again, which its core has near
+                workspaces.give(memory)
+
+    @cached_property
+    def _jobs(self) -> list[tuple[int, int, int, int, int]]:
+        start, counter = address(self._rows), address(self._counter) if self._threads > 1 else 0
+        each, count = self._rows.strides[0], self._rows.shape[1]
+        return [(start + each * part, counter, 0, count, self._threads) for part in range(self._threads)]
+
+    def _meeting(self) -> Array:
+        """A row in which all meet, for each."""
+        if self._threads == 1:
+            return np.empty((1, 0, len(WORDS)), np.int64)
+        self._met += 1
+        row = self._functions.meet, address(self._counter), 0, 0, self._met * self._threads, 0
+        return np.array([[row]] * self._threads, np.int64)
 
 
-# --- machine code -----------------------------------------------------------------------------------------------------
+class Share:
+    """How so many threads share one bound call: a row for each, of which the examples may change with the lengths."""
+
+    def __init__(self, bound: "Bound", threads: int) -> None:
+        program, batch = bound.program, bound.batch
+        way, parts = way_of(program, batch, threads) if threads > 1 else ("examples", 1)
+        self.is_one = way != "examples"  # one workspace
+        self._bound, self._parts, self.size = bound, parts, program.workspace_of(bound.room, batch)
+        code = program.code_for(batch, parts, apart=way == "apart") if self.is_one else program.code_for(batch)
+        rows = [(code.address, bound.table, 0, 0, batch, part * self.is_one) for part in range(parts)]
+        self.rows = np.array(rows + [IDLE] * (threads - parts), np.int64)
+        self._counter, self._cuts = line(), np.zeros(parts + 1, np.int64)
+        self._where = address(self._counter), address(self._cuts)
+
+    def begin(self, order: Rows, rows: Array) -> None:
+        """Cut the examples in this order, for which these are the rows."""
+        if self._parts == 1:
+            return
+        self._cuts[:] = order.shares(self._parts)
+        if self.is_one:
+            self._counter[:] = 0
+            self._bound.meet_at(*self._where)
+        else:
+            rows[: self._parts, FIRST], rows[: self._parts, LAST] = self._cuts[:-1], self._cuts[1:]
 
 
-class _Functions(NamedTuple):
-    """`follow(rows, count)`, the address of `clear`, and what keeps them in memory."""
-
-    follow: Any
-    clear: int
-    engine: Any
+def line() -> Array:
+    """A counter, which has a line of the cache for itself."""
+    return aligned((LINE // 8,), np.dtype(np.int64))
 
 
-@cache
-def _compiled(machine: Machine) -> _Functions:
-    written = text()
-    key = key_of("chain", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine)
-    code = engine.loaded(key, lambda: written, machine)
-    follow = CFUNCTYPE(None, c_void_p, c_int64)(code.get_function_address("follow"))
-    return _Functions(follow, code.get_function_address("clear"), code)
-
-
-def text() -> str:
-    """The IR of `follow` and `clear`."""
-    module = ir.Module("chain")
-    module.triple = llvm.get_process_triple()
-    follow = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), "follow")
-    _follow(ir.IRBuilder(follow.append_basic_block("begin")), *follow.args)
-    clear = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, INDEX, INDEX, INDEX]), "clear")
-    _clear(ir.IRBuilder(clear.append_basic_block("begin")), clear.args[0], clear.args[3])
-    return str(module)
-
-
-def _follow(b: ir.IRBuilder, rows: Any, count: Any) -> None:
-    begin, look, each, over = b.block, *(b.append_basic_block(name) for name in ("look", "each", "over"))
-    b.branch(look)
-    b.position_at_end(look)
-    at = b.phi(INDEX)
-    at.add_incoming(INDEX(0), begin)
-    b.cbranch(b.icmp_signed("<", at, count), each, over)
-    b.position_at_end(each)
-    row = b.gep(rows, [b.mul(at, INDEX(len(WORDS)))], source_etype=INDEX)
-    kinds = [INDEX, POINTER, POINTER, INDEX, INDEX, INDEX]
-    run, *given = (b.load(b.gep(row, [INDEX(k)], source_etype=INDEX), typ=kind) for k, kind in enumerate(kinds))
-    kind = ir.FunctionType(ir.VoidType(), kinds[1:])
-    b.call(b.inttoptr(run, kind.as_pointer()), given)
-    at.add_incoming(b.add(at, INDEX(1)), b.block)
-    b.branch(look)
-    b.position_at_end(over)
-    b.ret_void()
-
-
-def _clear(b: ir.IRBuilder, memory: Any, size: Any) -> None:
-    fill = b.module.declare_intrinsic("llvm.memset", [POINTER, INDEX])
-    b.call(fill, [memory, ir.IntType(8)(0), size, ir.IntType(1)(0)])
-    b.ret_void()
+def _level(lists: Sequence[Sequence[Row]]) -> Array:
+    """As many rows for each, idle ones at the end."""
+    most = max(map(len, lists))
+    filled = [[*rows, *[IDLE] * (most - len(rows))] for rows in lists]
+    return np.array(filled, np.int64).reshape(len(lists), most, len(WORDS))

@@ -20,7 +20,7 @@ class Meeting:
         self.b, self.parts, self.counter = frame.b, parts, counter
         self.reached = self.b.alloca(INDEX)
         self.b.store(INDEX(0), self.reached)
-        self.function = _meet(frame.module)
+        self.function = meeting(frame.module)
 
     def meet(self) -> None:
         """Wait for the others."""
@@ -29,9 +29,12 @@ class Meeting:
         self.b.call(self.function, [self.counter, reached])
 
 
-def _meet(module: ir.Module) -> ir.Function:
-    """`meet(counter, reached)`: arrive, and wait until the counter has reached a number."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), "meet")
+def meeting(module: ir.Module) -> ir.Function:
+    """`meeting(counter, reached)`: arrive, and wait until the counter has reached a number."""
+    function = module.globals.get("meeting")
+    if function is not None:
+        return function
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), "meeting")
     function.linkage = "internal"
     function.attributes.add("noinline")
     counter, reached = function.args

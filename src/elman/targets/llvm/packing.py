@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -14,10 +15,12 @@ from elman.targets.interface import Prepared
 from elman.targets.llvm.groups import summed
 from elman.targets.llvm.machine import Machine
 from elman.targets.llvm.memory import address
-from elman.targets.llvm.moves import Move, Moves, Strides
+from elman.targets.llvm.moves import FIELDS, Move, Moves, Strides
 from elman.targets.llvm.places import PAD, columns, lines_of
 from elman.targets.llvm.recipe import Walk
 from elman.targets.llvm.table import Table
+
+ROWS, COLUMNS = FIELDS.index("rows"), FIELDS.index("columns")
 
 
 @dataclass
@@ -140,16 +143,12 @@ class Fixed:
         self._table, self._code, self._held = moves.table(strides), moves.code, memory
         self.words = np.empty(1 + len(strides), np.int64)
         self.words[0] = address(memory)
-        self.call = address(self.words), address(self._table), 0, len(self._table), 0
 
-    def run(self) -> None:
-        """Make the moves."""
-        self._code.call(*self.call)
-
-    @property
-    def row(self) -> tuple[int, ...]:
-        """The same as a row of a chain."""
-        return self._code.address, *self.call
+    def rows(self, threads: int) -> list[tuple[int, ...]]:
+        """The call of each of so many threads, which make about as much of the moves each, as rows of a chain."""
+        sizes = np.cumsum(self._table[:, ROWS] * self._table[:, COLUMNS])
+        cuts = [0, *np.searchsorted(sizes, sizes[-1] * np.arange(1, threads) / threads).tolist(), len(sizes)]
+        return [(self._code.address, address(self.words), address(self._table), *cut, 0) for cut in pairwise(cuts)]
 
 
 class Unpacking:

@@ -41,13 +41,12 @@ LONG = 1e10
 def compute(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: Rows) -> None:
     """Run a program on as many threads as the work is worth."""
     batch = len(rows.order)
-    step = program.multiplications * batch
-    work = step * call[FIELDS.index("steps")]
+    work = program.multiplications * batch * call[FIELDS.index("steps")]
     threads = shared.useful(work, ENOUGH)
     if threads == 1:
         _alone(program, prepared, call, batch)
         return
-    way, parts = _way(program, batch, threads, step)
+    way, parts = way_of(program, batch, threads)
     pace = program.pace(batch)
     wanted = parts > 1 and (shared.is_asked or pace.together or work > LONG) and crew.is_free
     if wanted and way != "examples":
@@ -66,11 +65,11 @@ def compute(program: "LlvmProgram", prepared: "Packed", call: list[int], rows: R
     pace.took(together, (perf_counter() - begun) / max(rows.count, 1))
 
 
-def _way(program: "LlvmProgram", batch: int, threads: int, step: int) -> tuple[str, int]:
+def way_of(program: "LlvmProgram", batch: int, threads: int) -> tuple[str, int]:
     """What so many threads share, and how many of them are worth it: examples; lanes; or, `apart`, examples and totals."""
     if program.has_totals and batch >= ROWS * threads:
         return "apart", threads
-    enough = shared.useful(step, MEET * program.meetings) if program.meetings else threads
+    enough = shared.useful(program.multiplications * batch, MEET * program.meetings) if program.meetings else threads
     lanes = min(enough, threads, program.blocks)
     if program.has_totals or (lanes > 1 and (batch < threads or program.weights > NEAR)):
         return "lanes", lanes
