@@ -173,7 +173,7 @@ def runs_like_a_model(model, what):
             gradients = model.gradients(x, targets)[1]
             assert {n: g.shape for n, g in gradients.items()} == {n: p.shape for n, p in model.parameters.items()}
             assert repr(model)
-            for layer in (*model.rnn._leaves(), model.readout):
+            for layer in (*model.rnn._leaves().values(), model.readout):
                 assert str(layer.graph)
                 assert layer.source
                 assert str(layer.plan)

@@ -59,7 +59,7 @@ def test_a_layer(name, again):
     record = layer.record(X, dropout_seed=3)
     other = again(layer)
     assert repr(other) == repr(layer)
-    assert [leaf.target for leaf in other._leaves()] == [leaf.target for leaf in layer._leaves()]
+    assert [leaf.target for leaf in other._leaves().values()] == [leaf.target for leaf in layer._leaves().values()]
     found, last = other(X)
     np.testing.assert_array_equal(found, y)
     assert last == state

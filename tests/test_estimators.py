@@ -490,7 +490,7 @@ def test_a_pickle_keeps_the_target():
     X, y = data("classifier")
     for target in ("numpy", "interpreter"):
         opened = pickle.loads(pickle.dumps(made("classifier", target=target, epochs=1).fit(X, y)))
-        assert {leaf.target for leaf in (*opened.model_.rnn._leaves(), opened.model_.readout)} == {target}
+        assert {leaf.target for leaf in (*opened.model_.rnn._leaves().values(), opened.model_.readout)} == {target}
 
 
 @elman.cell

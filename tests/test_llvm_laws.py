@@ -449,7 +449,7 @@ def test_the_problems_can_show_a_mistake():
     sizes = set()
     for name in names:
         p, rng = problem(name), np.random.default_rng(6)
-        sizes |= {int(size) for leaf in p.layer._leaves() for size in leaf.sizes.values()}
+        sizes |= {int(size) for leaf in p.layer._leaves().values() for size in leaf.sizes.values()}
         lengths, reset = rng.permutation(ROWS) % (STEPS + 1), rng.random((ROWS, STEPS)) < 0.3
         y, last = p.layer(p.x, p.state, lengths, reset)
         live = np.arange(STEPS) < lengths[:, None]

@@ -282,7 +282,7 @@ class EncoderDecoder:
                 f"EncoderDecoder: the decoder gives {gives} and reads ({decoder.word_dim}); it must read what it gives"
             )
         decoder.rnn._check_forward("stream")
-        if {id(leaf) for leaf in encoder._leaves()} & {id(leaf) for leaf in decoder.rnn._leaves()}:
+        if {id(leaf) for leaf in encoder._leaves().values()} & {id(leaf) for leaf in decoder.rnn._leaves().values()}:
             raise SettingError("EncoderDecoder: encoder and decoder hold the same layer; make one for each")
         if decoder.reads_tokens and self.start is None:
             raise SettingError("EncoderDecoder: start is missing, the token that the decoder reads first")

@@ -206,11 +206,11 @@ class Layer(ABC):
         """Names of all that `inspect` can show."""
 
     @abstractmethod
-    def _parameters_by_name(self) -> dict[str, Array]: ...
+    def _parameters_by_name(self) -> Mapping[str, Array]: ...
 
     @abstractmethod
-    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> Any:
-        """Check new parameters without setting any; `ours` are known to fit and to be finite, and belong to nobody else."""
+    def _checked(self, values: Mapping[str, Any]) -> Any:
+        """Check new parameters without setting any."""
 
     @abstractmethod
     def _set(self, checked: Any) -> None: ...
@@ -231,8 +231,8 @@ class Layer(ABC):
         """For each value of the output whether the direction that gives it reads from the end of a sequence, `[H]`."""
 
     @abstractmethod
-    def _leaves(self) -> tuple["Layer", ...]:
-        """The layers that have parameters of their own."""
+    def _leaves(self) -> dict[str, "Layer"]:
+        """The layers that have parameters of their own, by what stands before the names of these."""
 
     @abstractmethod
     def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:

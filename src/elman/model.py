@@ -169,7 +169,7 @@ class Model(Transcribes, Generates):
     @property
     def cell(self) -> Cell:
         """The cell of the first recurrent layer."""
-        first: Any = self.rnn._leaves()[0]
+        first: Any = next(iter(self.rnn._leaves().values()))
         found: Cell = first.cell
         return found
 
@@ -295,7 +295,7 @@ class Model(Transcribes, Generates):
 
 def _target(layer: Layer) -> str:
     """The target of a layer's first part."""
-    first: Any = layer._leaves()[0]
+    first: Any = next(iter(layer._leaves().values()))
     name: str = first.target
     return name
 

@@ -91,11 +91,6 @@ class Network(ABC):
             self.rnn.update(before)
             raise
 
-    def _adopt(self, values: Mapping[str, Array]) -> None:
-        """Set all parameters to arrays that are known to fit and to be finite, and belong to nobody else."""
-        self.rnn._set(self.rnn._checked({n: v for n, v in values.items() if n not in self._read_parameters}, ours=True))
-        self.readout._set({name: values[outer] for outer, name in self._read_parameters.items()})
-
     # --- forward ------------------------------------------------------------------------------------------------------
 
     def forward_propagation(self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None) -> Propagation:

@@ -24,23 +24,21 @@ def global_norm(arrays: Arrays) -> float:
     >>> global_norm({"w": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([12.0])})
     13.0
     """
-    return norm_of(arrays)()
+    return root_of([x for sums in squares_of(arrays) for x in sums()])
 
 
-def norm_of(arrays: Arrays) -> Callable[[], float]:
-    """What tells the norm of arrays that stay where they are, while their numbers change."""
-    make = chosen("auto").squares_of
-    types = dict.fromkeys(array.dtype for array in arrays.values())
-    parts = [make([array for array in arrays.values() if array.dtype == dtype]) for dtype in types]
+def squares_of(arrays: Arrays) -> list[Callable[[], list[float]]]:
+    """What tells the sums of the squares of arrays that stay where they are, while their numbers change; by their type."""
+    types, make = dict.fromkeys(array.dtype for array in arrays.values()), chosen("auto").squares_of
+    return [make([array for array in arrays.values() if array.dtype == dtype]) for dtype in types]
 
-    def norm() -> float:
-        found = [x for sums in parts for x in sums()]
-        try:
-            return math.sqrt(math.fsum(found))
-        except (OverflowError, ValueError):  # some are infinite, or their sum is
-            return math.sqrt(sum(found))
 
-    return norm
+def root_of(squares: list[float]) -> float:
+    """The root of an exact sum."""
+    try:
+        return math.sqrt(math.fsum(squares))
+    except (OverflowError, ValueError):  # some are infinite, or their sum is
+        return math.sqrt(sum(squares))
 
 
 def are_finite(arrays: Arrays) -> bool:

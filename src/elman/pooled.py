@@ -39,7 +39,7 @@ class Pooled(Layer):
             raise SettingError(f"Pooled: the output of {layer.name} is {written(layer.output_shape)}; a vector is wanted")
         if POOL in layer._zero_states(1):
             raise SettingError(f"Pooled: {layer.name} has a state {POOL!r} already; rename it")
-        first: Any = layer._leaves()[0]
+        first: Any = next(iter(layer._leaves().values()))
         width = int(layer.output_shape[0])
         self.layer, self.pool, self.name, self.dtype = layer, pool, layer.name, layer.dtype
         self._pool = RNN(POOLS[pool], input=width, dtype=layer.dtype.name, target=first.target)
@@ -56,8 +56,8 @@ class Pooled(Layer):
     def _parameters_by_name(self) -> dict[str, Array]:
         return dict(self.layer.parameters)
 
-    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> Any:
-        return self.layer._checked(values, ours=ours)
+    def _checked(self, values: Mapping[str, Any]) -> Any:
+        return self.layer._checked(values)
 
     def _set(self, checked: Any) -> None:
         self.layer._set(checked)
@@ -79,7 +79,7 @@ class Pooled(Layer):
     def _turned(self) -> Array:
         return np.zeros(self.output_shape, bool)
 
-    def _leaves(self) -> tuple[Layer, ...]:
+    def _leaves(self) -> dict[str, Layer]:
         return self.layer._leaves()
 
     def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:

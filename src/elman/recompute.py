@@ -19,7 +19,7 @@ from elman.trees import Tree
 class Held:
     """Parameters, and what programs prepared of them: one value, so that nobody meets the one without the other."""
 
-    def __init__(self, parameters: dict[str, Array]) -> None:
+    def __init__(self, parameters: Mapping[str, Array]) -> None:
         self.parameters = parameters
         self._prepared: dict[tuple[Program, str], Prepared] = {}
 

@@ -55,16 +55,16 @@ class Bound(Protocol):
         """Read these parameters, the inputs and the first states, and write the rest."""
         ...
 
-    def chain(self, others: Sequence[Any]) -> "Chain | None":
-        """One call of this and others, one after another; None where there is something to do between them."""
+    def chain(self, others: Sequence[Any], squares: Callable[[], list[float]]) -> "Chain | None":
+        """One call of this, others, one after another, and squares; None where there is something to do between them."""
         ...
 
 
 class Chain(Protocol):
     """Bound calls that are made as one."""
 
-    def run(self, given: Standing, lengths: Array | None = None) -> None:
-        """Run all."""
+    def run(self, given: Standing, lengths: Array | None = None) -> list[float]:
+        """Run all, and tell the squares."""
         ...
 
 

@@ -148,8 +148,8 @@ class RNN(Layer):
     def _turned(self) -> Array:
         return np.zeros(self.output_shape, bool)
 
-    def _leaves(self) -> tuple[Layer, ...]:
-        return (self,)
+    def _leaves(self) -> dict[str, Layer]:
+        return {"": self}
 
     def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
         return (self._program(Asked(tokens)).plan,)
@@ -222,12 +222,10 @@ class RNN(Layer):
             raise SettingError(f"{self.name}: learn_initial wants a parameter {taken[0]}, which the equations have already")
         return {initial_name(name): np.zeros(shape, self.dtype) for name, shape in shapes.items()}
 
-    def _parameters_by_name(self) -> dict[str, Array]:
+    def _parameters_by_name(self) -> Mapping[str, Array]:
         return self._held.parameters
 
-    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> dict[str, Array]:
-        if ours:
-            return dict(values)
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Array]:
         shapes = {name: value.shape for name, value in self._held.parameters.items()}
         named = {n: self.graph.nodes[i].shape for n, i in self.graph.leaves("parameter").items()}
         return checked_parameters(self.name, shapes | named, values, self.dtype)
@@ -235,15 +233,18 @@ class RNN(Layer):
     def _set(self, checked: dict[str, Array]) -> None:
         for value in checked.values():
             value.flags.writeable = False
-        self._held = Held({**self._held.parameters, **checked})
-        self._repeats = Repeats(self._repeat)  # after the parameters, so that none is made of the former
+        self._hold({**self._held.parameters, **checked})
+
+    def _hold(self, parameters: Mapping[str, Array]) -> Held:
+        """Take these for all parameters: they are known to fit and to be finite, and nobody writes to them any more."""
+        self._held, self._repeats = Held(parameters), Repeats(self._repeat)  # in this order: no repeat is of the former
+        return self._held
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
         zeros = self._zero_states(batch)
-        if not self.learn_initial:
-            return zeros
-        return {name: zero + self._held.parameters[initial_name(name)] for name, zero in zeros.items()}
+        learnt = self._held.parameters if self.learn_initial else {}
+        return {name: zero + learnt[initial_name(name)] for name, zero in zeros.items()} if learnt else zeros
 
     def _zero_states(self, batch: int) -> Tree:
         return {name: np.zeros((batch, *shape), self.dtype) for name, shape in self._state_shapes.items()}

@@ -17,7 +17,7 @@ from elman.flow import Flow
 from elman.gates import Array
 from elman.gradient_checks import checked_truncation
 from elman.network import Network
-from elman.optim import norm_of
+from elman.optim import root_of, squares_of
 from elman.packs import Flats, Standing, standing
 from elman.rnn import RNN
 from elman.stack import Stack
@@ -113,10 +113,10 @@ class Round:
             if below is not None:
                 d_y = layer.d_x if layer.x is below.y and layer.d_x is not None else np.zeros_like(below.y)
         self._gradients, self._last = self._delivered(parameters), State({})
-        self._norm = norm_of(self._gradients)
+        [self._squares] = squares_of(self._gradients)
         joined = all(above.x is below.y for below, above in pairwise(self._layers))
         later = [*(layer.forward for layer in self._layers[1:]), self._head.bound, *(x.back for x in reversed(self._layers))]
-        self._chain = self._layers[0].forward.chain(later) if joined else None
+        self._chain = self._layers[0].forward.chain(later, self._squares) if joined else None
 
     def _delivered(self, parameters: Mapping[str, Array]) -> Flats:
         """One flat array for all gradients, in the order of the parameters."""
@@ -140,28 +140,28 @@ class Round:
             self._begin(self._rnn._state_in(state, batch))
         self._flow.noise = None if seed is None else np.random.default_rng(seed)
         self._head.begin(lengths)
-        self._compute(given, lengths)
+        squares = self._compute(given, lengths)
         loss = self._head.loss()
         last = [{name: value.copy() for name, value in layer.forward.last.items()} for layer in self._layers]
         tree = dict(zip(self._rnn.parts, last, strict=True)) if isinstance(self._rnn, Stack) else last[0]
         self._last = self._rnn._state_out(tree, batch)
-        return loss, self._gradients, self._last, self._norm()
+        return loss, self._gradients, self._last, root_of(squares)
 
     def _begin(self, states: Tree | None) -> None:
         """The first states; zeros where none are given."""
         for name, layer in zip(getattr(self._rnn, "parts", [""]), self._layers, strict=True):
             layer.begin(states[name] if states and name else states)
 
-    def _compute(self, given: Standing, lengths: Array | None) -> None:
-        """All programs: in one call, where Python has nothing to do between them."""
+    def _compute(self, given: Standing, lengths: Array | None) -> list[float]:
+        """All programs, in one call where Python has nothing to do between them; returns squares of the gradients."""
         if self._chain is not None:
             for layer in self._layers:
                 layer.draw(self._flow)
-            self._chain.run(given, lengths)
-            return
+            return self._chain.run(given, lengths)
         scales = self._forward(given, lengths)
         self._head.bound.run(given, lengths)
         self._backward(given, lengths, scales)
+        return self._squares()
 
     def _forward(self, given: Standing, lengths: Array | None) -> list[Array]:
         """All layers; returns what dropout let through between them, scaled."""

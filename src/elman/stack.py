@@ -33,7 +33,7 @@ class _Parts(Layer):
                 raise SettingError(f"{kind}: {name} is {part!r}; a layer (RNN, Stack, Bidirectional) is wanted")
         names: dict[int, str] = {}
         for name, part in parts.items():
-            for leaf in part._leaves():
+            for leaf in part._leaves().values():
                 if names.setdefault(id(leaf), name) != name:
                     same = f"{names[id(leaf)]} and {name} hold the same layer ({leaf.name})"
                     raise SettingError(f"{kind}: {same}; make one for each, since each has parameters of its own")
@@ -59,7 +59,7 @@ class _Parts(Layer):
     def _parameters_by_name(self) -> dict[str, Array]:
         return {f"{name}.{n}": value for name, part in self.parts.items() for n, value in part.parameters.items()}
 
-    def _checked(self, values: Mapping[str, Any], *, ours: bool = False) -> dict[str, Any]:
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         unknown = [name for name in values if name.partition(".")[0] not in self.parts]
         if unknown:
             names = ", ".join(self.parameters)
@@ -68,7 +68,7 @@ class _Parts(Layer):
         for name, value in values.items():
             part_name, _, inner = name.partition(".")
             inside[part_name][inner] = value
-        return {name: part._checked(inside[name], ours=ours) for name, part in self.parts.items()}
+        return {name: part._checked(inside[name]) for name, part in self.parts.items()}
 
     def _set(self, checked: dict[str, Any]) -> None:
         for name, part in self.parts.items():
@@ -88,8 +88,8 @@ class _Parts(Layer):
     def _drops(self) -> bool:
         return any(part._drops for part in self.parts.values())
 
-    def _leaves(self) -> tuple[Layer, ...]:
-        return tuple(leaf for part in self.parts.values() for leaf in part._leaves())
+    def _leaves(self) -> dict[str, Layer]:
+        return {f"{name}.{n}": leaf for name, part in self.parts.items() for n, leaf in part._leaves().items()}
 
     def _plans(self, *, tokens: bool = False) -> tuple[Plan, ...]:
         return tuple(plan for part in self.parts.values() for plan in part._plans(tokens=tokens))

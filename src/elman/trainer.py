@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
-from operator import is_
 from typing import Any, Self
 
 import numpy as np
 
 from elman import checkpoints, origin
+from elman.adopted import Adopted
 from elman.checkpoints import Checkpoint
 from elman.checks import checked_seed
 from elman.data import Batch, Source
@@ -93,10 +93,9 @@ class Trainer:
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
         self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
         self.step = self.symbols = 0
-        self.memory = optimiser.memory(model.parameters)
+        self.memory: Mapping[str, Array] = optimiser.memory(model.parameters)
         self.state: State | None = None
-        self._updated: Mapping[str, Array] = {}
-        self._rounds = Rounds(model)
+        self._rounds, self._parameters = Rounds(model), Adopted(model)
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -110,7 +109,7 @@ class Trainer:
             raise StopIteration
         batch, rate = self.source.take(), self.schedule(self.step)
         state = None if batch.anew else self.state
-        parameters, noise = self._parameters(), self._noise() if self.model.rnn._drops else None
+        parameters, noise = self._parameters.latest, self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
             loss, gradients, last, norm = found or self._scored(batch, state, noise)
@@ -119,8 +118,7 @@ class Trainer:
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
                 where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
-        self.model._adopt(updated)
-        self._updated = updated
+        self._parameters.take(updated)
         if self.averaging is not None:
             self.average = self.averaging.update(updated, self.average)
         self.memory, self.state = memory, last
@@ -157,11 +155,6 @@ class Trainer:
     def _noise(self) -> int:
         """The seed of what this update drops."""
         return int(np.random.SeedSequence((self.seed, self.step)).generate_state(1)[0])
-
-    def _parameters(self) -> Mapping[str, Array]:
-        """The parameters of the model: as the last update gave them, where they are these still."""
-        now, last = self.model.parameters, self._updated
-        return last if len(now) == len(last) and all(map(is_, now.values(), last.values())) else now
 
     def _unbounded(self, loss: float, norm: float, rate: float, where: str) -> str:
         return (

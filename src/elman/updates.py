@@ -6,7 +6,7 @@ is changed in place, and equal arguments give equal bits.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, NoReturn
@@ -52,12 +52,6 @@ Alike = tuple[np.dtype[Any], Layout, dict[str, Many]]
 """Parameters of one type: how they stand in a flat array, and what an update reads of them and beside them."""
 
 
-@lru_cache(maxsize=64)
-def remembered(kind: str, layout: Layout) -> Layout:
-    """How memory of a kind stands in a flat array, for parameters that stand so."""
-    return layout._replace(names=tuple(f"{kind}/{name}" for name in layout.names))
-
-
 class Optimiser(ABC):
     """A rule that makes new parameters of parameters, gradients, and memory of the gradients before."""
 
@@ -97,7 +91,8 @@ class Optimiser(ABC):
         Gradients count `scale` times. Parameters that are left out stay as they are, whether they have gradients or not.
         Raises `SettingError`, `ShapeError` or `DataError` where gradients or memory do not fit the parameters.
         """
-        _check(f"{type(self).__name__}: rate", "rate", rate)
+        if not (type(rate) is float and 0 <= rate < math.inf):
+            _check(f"{type(self).__name__}: rate", "rate", rate)
         one = self._in_one(parameters, gradients, memory)
         if one is None:
             self._check_arrays(parameters, gradients, memory)
@@ -108,10 +103,11 @@ class Optimiser(ABC):
             found, fine = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
             finite = finite and fine
             updated.append((found["new_p"], layout))
-            kept += [(found[f"new_{kind}"], remembered(kind, layout)) for kind in self.kinds]
-        others = dict(memory) if one is None else {}
-        counted = others | {COUNT: np.array(count, np.int64)}
-        return Flats(parameters if one is None else {}, updated, finite=finite), Flats(counted, kept)
+            kept += [(found[f"new_{kind}"], layout.under(kind)) for kind in self.kinds]
+        counted = {COUNT: np.array(count, np.int64)}
+        if one is None:
+            counted = {name: array for name, array in memory.items() if not _is_in(name, kept)} | counted
+        return Flats({} if len(updated) == 1 else parameters, updated, finite=finite), Flats(counted, kept)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -121,24 +117,23 @@ class Optimiser(ABC):
             layout = Layout.of({name: p for name, p in parameters.items() if p.dtype == dtype})
             given: dict[str, Many] = {"p": together(parameters, layout.names, dtype)}
             given |= {"g": together(gradients, layout.names, dtype)}
-            given |= {kind: together(memory, remembered(kind, layout).names, dtype) for kind in self.kinds}
+            given |= {kind: together(memory, layout.under(kind).names, dtype) for kind in self.kinds}
             yield dtype, layout, given
 
     def _in_one(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> Alike | None:
         """The same where each stands in one flat array, as the last update left it: there is nothing to check then."""
         if not (isinstance(parameters, Flats) and isinstance(gradients, Flats) and isinstance(memory, Flats)):
             return None
-        p = parameters.flat(parameters)
-        if p is None or len(memory) != 1 + len(self.kinds) * len(parameters) or COUNT not in memory:
+        p, g = parameters.only, gradients.only
+        if p is None or g is None or g.layout is not p.layout or memory.beside.keys() != {COUNT}:
             return None
-        flats = {"g": gradients.flat(p.layout.names)}
-        flats |= {kind: memory.flat(remembered(kind, p.layout).names) for kind in self.kinds}
-        given: dict[str, Many] = {"p": p.whole}
-        for name, flat in flats.items():
-            if flat is None or flat.layout.shapes != p.layout.shapes or flat.whole.dtype != p.whole.dtype:
-                return None
-            given[name] = flat.whole
-        return p.whole.dtype, p.layout, given
+        if [flat.layout for flat in memory.flats] != [p.layout.under(kind) for kind in self.kinds]:
+            return None
+        wholes = {"p": p.whole, "g": g.whole} | {
+            kind: flat.whole for kind, flat in zip(self.kinds, memory.flats, strict=True)
+        }
+        alike = all(whole.dtype == p.whole.dtype for whole in wholes.values())
+        return (p.whole.dtype, p.layout, dict[str, Many](wholes)) if alike else None
 
     def _check_arrays(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> None:
         """Raises an error that names the array that is missing or of another shape."""
@@ -158,6 +153,10 @@ class Optimiser(ABC):
                 raise SettingError(f"{who}: the memory has no {key}; memory(parameters) makes the first one")
             if memory[key].shape != p.shape:
                 _fail_by_shape(f"{who}: the memory {key}", memory[key], p)
+
+
+def _is_in(name: str, flats: Iterable[tuple[Array, Layout]]) -> bool:
+    return any(name in layout.names for _, layout in flats)
 
 
 def _fail_by_shape(what: str, array: Array, p: Array) -> NoReturn:

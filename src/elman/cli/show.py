@@ -20,7 +20,7 @@ def show(
     from elman.viz.terminal import say, symbols
 
     net = shared.opened(model)
-    parts: tuple[Any, ...] = (*net.rnn._leaves(), net.readout)
+    parts: tuple[Any, ...] = (*net.rnn._leaves().values(), net.readout)
     plans = net.rnn._plans(tokens=net.reads_tokens)
     if source:
         print(plain("\n\n".join(part.source for part in parts)))  # as it is: a line that was wrapped would not run

@@ -71,7 +71,7 @@ class Recurrent:
         if all(value is None for value in initial):
             return None
         each, alike = {}, True
-        for at, (part, leaf) in enumerate(zip(DIRECTIONS[self.direction], self.layer._leaves(), strict=True)):
+        for at, (part, leaf) in enumerate(zip(DIRECTIONS[self.direction], self.layer._leaves().values(), strict=True)):
             zeros = leaf._zero_states(batch)
             arrays = dict(zip(zeros, initial, strict=False))  # c is an LSTM's
             each[part] = {n: zeros[n] if a is None else self._outer(a)[at] for n, a in arrays.items()}

@@ -99,9 +99,9 @@ class Bound:
 
     # --- in a chain ---------------------------------------------------------------------------------------------------
 
-    def chain(self, others: Sequence["Bound"]) -> Chain | None:
-        """One call of this and others, one after another."""
-        return chain_of([self, *others])
+    def chain(self, others: Sequence["Bound"], squares: object) -> Chain | None:
+        """One call of this, others, one after another, and squares."""
+        return chain_of([self, *others], squares)
 
     @cached_property
     def _alone(self) -> Chain:

@@ -17,6 +17,7 @@ from elman.gates import Array
 from elman.packs import Standing
 from elman.rooms import LINE, aligned
 from elman.targets.llvm.crew import crew
+from elman.targets.llvm.elementwise import Squares
 from elman.targets.llvm.follow import IDLE, WORDS, Row, followed
 from elman.targets.llvm.memory import address, workspaces
 from elman.targets.llvm.order import Rows
@@ -33,12 +34,12 @@ WORKSPACE, FIRST, LAST = (WORDS.index(word) for word in ("workspace", "first", "
 class Chain:
     """Bound calls of which each reads what those before it write."""
 
-    def __init__(self, bounds: Sequence["Bound"]) -> None:
-        self._bounds, self._pace, self._calls = tuple(bounds), Pace(), dict[int, Calls]()
+    def __init__(self, bounds: Sequence["Bound"], squares: Squares | None = None) -> None:
+        self._bounds, self._squares, self._pace, self._calls = tuple(bounds), squares, Pace(), dict[int, Calls]()
         self._work = sum(bound.work for bound in bounds)
 
-    def run(self, given: Standing, lengths: Array | None = None) -> None:
-        """Run all, on as many threads as the work is worth."""
+    def run(self, given: Standing, lengths: Array | None = None) -> list[float]:
+        """Run all, on as many threads as the work is worth; tells the squares, if there are any."""
         order = [bound.begin(given, lengths) for bound in self._bounds]  # stays until all is over
         threads = shared.useful(self._work, ENOUGH)
         wanted = threads > 1 and (shared.is_asked or self._pace.together or self._work > LONG) and crew.is_free
@@ -47,24 +48,28 @@ class Chain:
         together = several is not None and several.run(order)
         if not together:
             self._by(1).run(order)
-        self._pace.took(together, (perf_counter() - begun) / max(order[0].count, 1))
+        if threads > 1:
+            self._pace.took(together, (perf_counter() - begun) / max(order[0].count, 1))
+        return [] if self._squares is None else self._squares.found
 
     def _by(self, threads: int) -> "Calls":
         if threads not in self._calls:
-            self._calls[threads] = Calls(self._bounds, threads)
+            self._calls[threads] = Calls(self._bounds, self._squares, threads)
         return self._calls[threads]
 
 
-def chain_of(bounds: Sequence["Bound"]) -> Chain | None:
+def chain_of(bounds: Sequence["Bound"], squares: object) -> Chain | None:
     """A chain, unless something is left to do for Python between the calls, or to hear: a signal waits until the end."""
+    if not isinstance(squares, Squares):
+        return None
     fits = all(bound.is_plain for bound in bounds) and sum(bound.share for bound in bounds) <= 1
-    return Chain(bounds) if fits else None
+    return Chain(bounds, squares) if fits else None
 
 
 class Calls:
     """What each of so many threads calls: rows, `[threads, n, words]`."""
 
-    def __init__(self, bounds: Sequence["Bound"], threads: int) -> None:
+    def __init__(self, bounds: Sequence["Bound"], squares: Squares | None, threads: int) -> None:
         self._machine, self._threads, self._counter = bounds[0].program.machine, threads, line()
         self._functions, self._met = followed(self._machine), 1  # before the first row
         self._shares = [Share(bound, threads) for bound in bounds]
@@ -73,6 +78,8 @@ class Calls:
             levels += _level(bound.rows_before(threads)), self._meeting()
             self._kernels.append(sum(level.shape[1] for level in levels))
             levels += share.rows[:, None], self._meeting(), _level(bound.rows_behind(threads))
+        if squares is not None:
+            levels += self._meeting(), _level(squares.rows(threads))
         self._rows = np.concatenate(levels, axis=1)
         self._whose = np.array([[0 if share.is_one else part for share in self._shares] for part in range(threads)])
         most = max(share.size for share in self._shares)
@@ -120,7 +127,7 @@ class Share:
         self._bound, self._parts, self.size = bound, parts, program.workspace_of(bound.room, batch)
         code = program.code_for(batch, parts, apart=way == "apart") if self.is_one else program.code_for(batch)
         rows = [(code.address, bound.table, 0, 0, batch, part * self.is_one) for part in range(parts)]
-        self.rows = np.array(rows + [IDLE] * (threads - parts), np.int64)
+        self.rows: Array = np.array(rows + [IDLE] * (threads - parts), np.int64)
         self._counter, self._cuts = line(), np.zeros(parts + 1, np.int64)
         self._where = address(self._counter), address(self._cuts)
 

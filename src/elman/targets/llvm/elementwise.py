@@ -7,7 +7,7 @@ the elements. Unlike other kernels these leave denormal numbers as they are: so 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from struct import Struct, pack
 from time import perf_counter
 from typing import Any
@@ -23,6 +23,7 @@ from elman.targets.elementwise import LANES, PART
 from elman.targets.interface import Many
 from elman.targets.llvm import engine
 from elman.targets.llvm.crew import crew
+from elman.targets.llvm.follow import Row
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.machine import Machine
 from elman.targets.llvm.memory import address
@@ -168,21 +169,20 @@ class _Shared:
     def __init__(self, machine: Machine, facts: Sequence[object], text: Callable[[], str]) -> None:
         self.machine, self._pace = machine, Pace()
         key = key_of("elementwise", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine, *facts)
-        self._code = engine.compiled(key, text, machine)
+        self.code = engine.compiled(key, text, machine)
 
-    def run(self, table: bytes, results: int, count: int, unit: int) -> None:
+    def run(self, words: Array, results: int, count: int, unit: int) -> None:
         """Run over so many things of so many elements each, on as many threads as they are worth."""
         threads = min(shared.count, max(1, count * unit // ENOUGH))
         if threads > 1 and (shared.is_asked or self._pace.together) and crew.is_free:
-            words = np.frombuffer(table, np.int64)
             at, cuts = address(words), [count * k // threads for k in range(threads + 1)]
             jobs = [(at, results, cuts[k], cuts[k + 1], k) for k in range(threads)]
             begun = perf_counter()
-            if crew.run(self._code, jobs, self.machine):
+            if crew.run(self.code, jobs, self.machine):
                 self._pace.took(True, (perf_counter() - begun) / count)
                 return
         begun = perf_counter()
-        self._code.call(table, results, 0, count, 0)
+        self.code.call(address(words), results, 0, count, 0)
         if threads > 1:
             self._pace.took(False, (perf_counter() - begun) / count)
 
@@ -213,7 +213,7 @@ class LlvmElementwise:
         words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + rows
         flags = np.zeros(shared.count, np.int64)
         if ends[-1]:
-            self._shared.run(words, address(flags), ends[-1], 1)
+            self._shared.run(np.frombuffer(words, np.int64), address(flags), ends[-1], 1)
         return found, not any(flags.tolist())
 
 
@@ -253,16 +253,27 @@ class Squares:
     def __init__(self, arrays: Sequence[Array], machine: Machine) -> None:
         self._held = [np.ascontiguousarray(array) for array in arrays]
         ends = [0, *accumulate(-(-array.size // PART) for array in self._held)]
-        self._table = pack("q", len(self._held)) + _rows(ends, [*map(address, self._held)], [a.size for a in self._held])
-        self._sums, self._count = np.empty(ends[-1]), ends[-1]
-        self._start, self._run = address(self._sums), _squares(arrays[0].dtype, machine).run
+        table = pack("q", len(self._held)) + _rows(ends, [*map(address, self._held)], [a.size for a in self._held])
+        self._table, self._sums, self._count = np.frombuffer(table, np.int64), np.empty(ends[-1]), ends[-1]
+        self._start, self._shared = address(self._sums), _squares(arrays[0].dtype, machine)
 
     def __call__(self) -> list[float]:
         """The sums, of the numbers that the arrays hold now."""
         if self._count:
-            self._run(self._table, self._start, self._count, PART)
+            self._shared.run(self._table, self._start, self._count, PART)
+        return self.found
+
+    @property
+    def found(self) -> list[float]:
+        """The sums of the last run."""
         found: list[float] = self._sums.tolist()
         return found
+
+    def rows(self, threads: int) -> list[list[Row]]:
+        """The calls of each of so many threads, as rows of a chain."""
+        cuts = [self._count * part // threads for part in range(threads + 1)]
+        call = self._shared.code.address, address(self._table), self._start
+        return [[(*call, *cut, part)] for part, cut in enumerate(pairwise(cuts))]
 
 
 def sums_of_squares(arrays: Sequence[Array], machine: Machine) -> list[float]:

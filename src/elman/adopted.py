@@ -1,0 +1,39 @@
+"""The parameters of a network that is trained, from update to update."""
+
+from collections.abc import Mapping
+from operator import is_
+from typing import Any
+
+from elman.gates import Array
+from elman.network import Network
+from elman.packs import Flats, Renamed
+from elman.recompute import Held
+from elman.rnn import RNN
+
+
+class Adopted:
+    """Parameters as updates give them, which stand in one flat array: layers look for theirs when somebody reads them."""
+
+    def __init__(self, network: Network) -> None:
+        self._network, layers = network, dict[str, Any](network.rnn._leaves())
+        self._owners: list[tuple[RNN, dict[str, str]]] = [
+            (layer, {name: before + name for name in layer.parameters}) for before, layer in layers.items()
+        ]
+        self._owners.append((network.readout, {inner: outer for outer, inner in network._read_parameters.items()}))
+        self._values, self._held = Flats({}, []), list[Held]()
+
+    @property
+    def latest(self) -> Mapping[str, Array]:
+        """All parameters of the network: as the last update gave them, where they are these still."""
+        are_these = self._held and all(map(is_, self._held, [layer._held for layer, _ in self._owners]))
+        return self._values if are_these else self._network.parameters
+
+    def take(self, values: Flats) -> None:
+        """Let the network have these; they are known to fit and to be finite, and nobody writes to them any more."""
+        values.lock()
+        self._values = values
+        self._held = [layer._hold(Renamed(values, names)) for layer, names in self._owners]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy knows the parameters of its own network only."""
+        return Adopted, (self._network,)
