@@ -242,9 +242,10 @@ class RNN(Layer):
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
-        zeros = self._zero_states(batch)
         learnt = self._held.parameters if self.learn_initial else {}
-        return {name: zero + learnt[initial_name(name)] for name, zero in zeros.items()} if learnt else zeros
+        return {
+            name: zero + learnt[initial_name(name)] if learnt else zero for name, zero in self._zero_states(batch).items()
+        }
 
     def _zero_states(self, batch: int) -> Tree:
         return {name: np.zeros((batch, *shape), self.dtype) for name, shape in self._state_shapes.items()}

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
@@ -21,7 +22,8 @@ from elman.nodes import Result
 from elman.packs import Flats, Layout, together
 from elman.program import elementwise
 from elman.shapes import written
-from elman.targets.interface import Many
+from elman.targets import circumstances
+from elman.targets.interface import Elementwise, Many
 from elman.values import Value
 
 Arrays = Mapping[str, Array]
@@ -48,7 +50,7 @@ class Numbers(NamedTuple):
     now: dict[str, Any]
 
 
-Alike = tuple[np.dtype[Any], Layout, dict[str, Many]]
+Alike = tuple[np.dtype[Any], Layout, Mapping[str, Many]]
 """Parameters of one type: how they stand in a flat array, and what an update reads of them and beside them."""
 
 
@@ -96,18 +98,18 @@ class Optimiser(ABC):
         one = self._in_one(parameters, gradients, memory)
         if one is None:
             self._check_arrays(parameters, gradients, memory)
-        count = int(memory[COUNT]) + 1
+        known = memory.beside if isinstance(memory, Flats) and one is not None else memory
+        count = int(known[COUNT]) + 1
         numbers = self.numbers(rate, count) | {SCALE: scale}
         updated, kept, finite = list[tuple[Array, Layout]](), list[tuple[Array, Layout]](), True
         for dtype, layout, given in self._by_type(parameters, gradients, memory) if one is None else [one]:
-            found, fine = elementwise(_traced(self, dtype if count % SWEEP == 0 else None), dtype)(given, numbers)
+            [new_p, *new], fine = _compiled(self, dtype, count % SWEEP == 0, circumstances())(given, numbers)
+            updated.append((new_p, layout))
+            kept += zip(new, map(layout.under, self.kinds), strict=True)
             finite = finite and fine
-            updated.append((found["new_p"], layout))
-            kept += [(found[f"new_{kind}"], layout.under(kind)) for kind in self.kinds]
-        counted = {COUNT: np.array(count, np.int64)}
-        if one is None:
-            counted = {name: array for name, array in memory.items() if not _is_in(name, kept)} | counted
-        return Flats({} if len(updated) == 1 else parameters, updated, finite=finite), Flats(counted, kept)
+        beside = {name: array for name, array in known.items() if one is None and not _is_in(name, kept)}
+        beside[COUNT] = np.array(count, np.int64)
+        return Flats({} if len(updated) == 1 else parameters, updated, finite=finite), Flats(beside, kept)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -127,13 +129,13 @@ class Optimiser(ABC):
         p, g = parameters.only, gradients.only
         if p is None or g is None or g.layout is not p.layout or memory.beside.keys() != {COUNT}:
             return None
-        if [flat.layout for flat in memory.flats] != [p.layout.under(kind) for kind in self.kinds]:
-            return None
-        wholes = {"p": p.whole, "g": g.whole} | {
-            kind: flat.whole for kind, flat in zip(self.kinds, memory.flats, strict=True)
-        }
-        alike = all(whole.dtype == p.whole.dtype for whole in wholes.values())
-        return (p.whole.dtype, p.layout, dict[str, Many](wholes)) if alike else None
+        given = {"p": p.whole, "g": g.whole}
+        for kind, flat in zip_longest(self.kinds, memory.flats):
+            if kind is None or flat is None or flat.layout is not p.layout.under(kind):
+                return None
+            given[kind] = flat.whole
+        dtype = p.whole.dtype
+        return (dtype, p.layout, given) if all(whole.dtype == dtype for whole in given.values()) else None
 
     def _check_arrays(self, parameters: Arrays, gradients: Arrays, memory: Arrays) -> None:
         """Raises an error that names the array that is missing or of another shape."""
@@ -175,6 +177,11 @@ def _check(whose: str, name: str, value: Any) -> None:
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
         if not number or value < 0 or (name == "epsilon" and value == 0):
             raise SettingError(f"{whose}={value!r} must be a finite number, {least}")
+
+
+@lru_cache(maxsize=64)
+def _compiled(rule: Optimiser, dtype: np.dtype[Any], is_swept: bool, _: object) -> Elementwise:
+    return elementwise(_traced(rule, dtype if is_swept else None), dtype)
 
 
 @lru_cache(maxsize=64)

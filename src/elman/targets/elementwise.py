@@ -29,17 +29,17 @@ class NumpyElementwise:
     def __init__(self, graph: Graph, dtype: Any) -> None:
         self.graph, self.dtype = graph, np.dtype(dtype)
 
-    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[list[Array], bool]:
         """Gate by gate, block by block; what comes one by one is put together first."""
         flat = {name: many if isinstance(many, np.ndarray) else packed(many) for name, many in inputs.items()}
-        outputs, [size, *_] = self.graph.named("output"), [array.size for array in flat.values()]
-        found = {name: rooms.take((size,), self.dtype) for name in outputs}
+        outputs, [size, *_] = self.graph.named("output").values(), [array.size for array in flat.values()]
+        found = [rooms.take((size,), self.dtype) for _ in outputs]
         same = {name: self.dtype.type(value) for name, value in numbers.items()}
         for part in blocks(size):
             values = interpret(self.graph, same | {name: value[part] for name, value in flat.items()}, self.dtype)
-            for name, node in outputs.items():
-                found[name][part] = values[node]
-        return found, bool(np.isfinite(next(iter(found.values()))).all())
+            for into, node in zip(found, outputs, strict=True):
+                into[part] = values[node]
+        return found, bool(np.isfinite(found[0]).all())
 
 
 def sums_of_squares(arrays: Sequence[Array]) -> list[float]:

@@ -75,12 +75,12 @@ Many = Array | Sequence[Array]
 class Elementwise(Protocol):
     """A graph of numbers over every element of arrays."""
 
-    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[list[Array], bool]:
         """Run over as many arrays of each input, of equal sizes, in the floating type that it was made for.
 
         In place of its arrays an input may be one flat array of the elements of all. `numbers` are the parameters of the
-        graph, the same for all elements. Returns for every output one flat array, new; and whether all numbers of the first
-        of them are finite.
+        graph, the same for all elements. Returns one flat array, new, for each of the outputs in their order; and whether
+        all numbers of the first are finite.
         """
         ...
 

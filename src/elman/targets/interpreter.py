@@ -66,11 +66,11 @@ class InterpreterTarget:
     def elementwise(self, graph: Graph, dtype: Any) -> Elementwise:
         """Run a graph as it stands, on whole arrays."""
 
-        def run(inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+        def run(inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[list[Array], bool]:
             given = {name: np.concatenate([np.ravel(array) for array in arrays]) for name, arrays in inputs.items()}
             values = interpret(graph, given | {name: np.asarray(x, dtype) for name, x in numbers.items()}, dtype)
-            found = {name: np.array(values[node]) for name, node in graph.named("output").items()}
-            return found, bool(np.isfinite(next(iter(found.values()))).all())
+            found = [np.array(values[node]) for node in graph.named("output").values()]
+            return found, bool(np.isfinite(found[0]).all())
 
         return run
 

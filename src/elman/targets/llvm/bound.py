@@ -55,7 +55,7 @@ class Bound:
         nothing: tuple[Array, dict[int, Array]] = np.empty(0), {}
         self._whole, self._totals = program._unpacking.room() if program.table.totals else nothing
         self._held = [program._given(inputs[name], wanted) for name, wanted in program._inputs.items()]
-        self._rows = dense(steps, batch)
+        self._rows = self._dense = dense(steps, batch)
         call = [steps, self.room, int(backwards), 0, self._rows.order_address, self._rows.running_address, 0, 0]
         for array in (*self._held, *self.outputs.values()):
             by_step, by_example, *_ = array.strides
@@ -87,14 +87,15 @@ class Bound:
 
     def begin(self, given: Standing, lengths: Array | None) -> Rows:
         """Tell the table what this run brings; returns what must stay until it is over."""
-        rows = self._rows
-        if self._moves is not None:
-            self._moves.words[1:] = given.starts[self._which]
+        if self._moves is not None and self._which is not None:
+            given.starts.take(self._which, out=self._moves.words[1:])
+        rows = self._dense
         if lengths is not None:
             rows = by_length(self._steps, lengths)
             for name, state in self.first.items():
                 self.last[name][...] = state
-        self._table[ORDER : ORDER + 2] = rows.order_address, rows.running_address
+        if rows is not self._rows:
+            self._rows, self._table[ORDER : ORDER + 2] = rows, (rows.order_address, rows.running_address)
         return rows
 
     # --- in a chain ---------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Calls:
         self._whose = np.array([[0 if share.is_one else part for share in self._shares] for part in range(threads)])
         most = max(share.size for share in self._shares)
         apart = max((share.size for share in self._shares if not share.is_one), default=0)
-        self._sizes = [most] + [apart] * (threads - 1)
+        self._sizes, self._places = [most] + [apart] * (threads - 1), list[int]()
 
     def run(self, order: Sequence[Rows]) -> bool:
         """Make all calls; not if the threads cannot be had."""
@@ -93,7 +93,10 @@ class Calls:
         self._counter[:] = 0
         memories = [workspaces.take(size) for size in self._sizes]
         try:
-            self._rows[:, self._kernels, WORKSPACE] = np.array([address(memory) for memory in memories])[self._whose]
+            places = [address(memory) for memory in memories]
+            if places != self._places:
+                self._rows[:, self._kernels, WORKSPACE] = np.array(places)[self._whose]
+                self._places = places
             if self._threads > 1:
                 return crew.run(self._functions.follow, self._jobs, self._machine, address(self._counter))
             self._functions.follow.call(*self._jobs[0])

@@ -171,10 +171,11 @@ class _Shared:
         key = key_of("elementwise", emitter(), llvmlite.__version__, llvm.llvm_version_info, machine, *facts)
         self.code = engine.compiled(key, text, machine)
 
-    def run(self, words: Array, results: int, count: int, unit: int) -> None:
+    def run(self, table: bytes, results: int, count: int, unit: int) -> None:
         """Run over so many things of so many elements each, on as many threads as they are worth."""
         threads = min(shared.count, max(1, count * unit // ENOUGH))
         if threads > 1 and (shared.is_asked or self._pace.together) and crew.is_free:
+            words = np.frombuffer(table, np.int64)
             at, cuts = address(words), [count * k // threads for k in range(threads + 1)]
             jobs = [(at, results, cuts[k], cuts[k + 1], k) for k in range(threads)]
             begun = perf_counter()
@@ -182,7 +183,7 @@ class _Shared:
                 self._pace.took(True, (perf_counter() - begun) / count)
                 return
         begun = perf_counter()
-        self.code.call(address(words), results, 0, count, 0)
+        self.code.call(table, results, 0, count, 0)
         if threads > 1:
             self._pace.took(False, (perf_counter() - begun) / count)
 
@@ -197,24 +198,27 @@ class LlvmElementwise:
         self._shared = _Shared(machine, facts, lambda: str(GraphKernel(graph, self.dtype.name, lanes).module))
         self._inputs, self._numbers = tuple(graph.leaves("input")), tuple(graph.leaves("parameter"))
         self._outputs = tuple(graph.named("output"))
-        self._row = Struct(f"{2 + len(self._inputs) + len(self._outputs)}q").pack
-        self._head = Struct("q" + FLOATING[self.dtype.itemsize] * len(self._numbers)).pack
+        head = "q" + FLOATING[self.dtype.itemsize] * len(self._numbers)
+        self._head = Struct(head).pack
+        self._flat = Struct(f"{head}0q{2 + len(self._inputs) + len(self._outputs)}q").pack
 
-    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[dict[str, Array], bool]:
+    def __call__(self, inputs: Mapping[str, Many], numbers: Mapping[str, float]) -> tuple[list[Array], bool]:
         """All elements in one call."""
         held = [_contiguous(inputs[name]) for name in self._inputs]
-        arrays = next((many for many in held if isinstance(many, list)), held[:1])
-        ends = [0, *accumulate(array.size for array in arrays)]
-        found = {name: rooms.take((ends[-1],), self.dtype) for name in self._outputs}
-        if not any(isinstance(many, list) for many in held):  # the usual case, without a detour
-            rows = self._row(0, ends[1], *map(address, held), *map(address, found.values()))
+        same = [numbers[name] for name in self._numbers]
+        lists = [many for many in held if isinstance(many, list)]
+        size = sum(array.size for array in lists[0]) if lists else held[0].size
+        made = [rooms.take((size,), self.dtype) for _ in self._outputs]
+        if lists:
+            ends = [0, *accumulate(array.size for array in lists[0])]
+            rows = _rows(ends, *(_column(many, ends, self.dtype.itemsize) for many in (*held, *made)))
+            table = self._head(len(lists[0]), *same) + rows
         else:
-            rows = _rows(ends, *(_column(many, ends, self.dtype.itemsize) for many in (*held, *found.values())))
-        words = self._head(len(arrays), *(numbers[name] for name in self._numbers)) + rows
+            table = self._flat(1, *same, 0, size, *map(address, held), *map(address, made))
         flags = np.zeros(shared.count, np.int64)
-        if ends[-1]:
-            self._shared.run(np.frombuffer(words, np.int64), address(flags), ends[-1], 1)
-        return found, not any(flags.tolist())
+        if size:
+            self._shared.run(table, address(flags), size, 1)
+        return made, not flags.any()
 
 
 def _column(many: Any, ends: Sequence[int], size: int) -> list[int]:
@@ -260,7 +264,7 @@ class Squares:
     def __call__(self) -> list[float]:
         """The sums, of the numbers that the arrays hold now."""
         if self._count:
-            self._shared.run(self._table, self._start, self._count, PART)
+            self._shared.run(self._table.tobytes(), self._start, self._count, PART)
         return self.found
 
     @property
