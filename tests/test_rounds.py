@@ -17,9 +17,11 @@ import elman
 from elman import Bidirectional, DataError, Model, Stack, TokenError, Trainer, cells
 from elman.data import Batch, Streams
 from elman.optim import SGD, Adam
+from elman.packs import Flats
 from elman.rounds import KEPT, Round
 from elman.schedules import Constant
-from elman.targets.llvm import stretches
+from elman.targets.llvm import chain, sharing, stretches
+from elman.targets.llvm.crew import Worker, crew
 from elman.targets.llvm.machine import machines
 
 if not machines():
@@ -33,6 +35,7 @@ V, H, B, T = 13, 11, 5, 9
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("ELMAN_TARGET", "llvm")  # norms and updates are compiled, too
         yield
 
 
@@ -424,3 +427,133 @@ def test_another_optimiser_and_clipping_see_the_same_gradients():
         return Trainer(language(), source, SGD(momentum=0.9), Constant(0.1), steps=100, clip=1e-3)
 
     assert_twins(made)
+
+
+# --- threads that share a chain -----------------------------------------------------------------------------------------
+
+
+def kernels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of each run of a chain how many threads there were, as they come."""
+    found, run = list[int](), chain.Calls.run
+
+    def counted(self, order):
+        done = run(self, order)
+        found.append(self._threads if done else -self._threads)
+        return done
+
+    monkeypatch.setattr(chain.Calls, "run", counted)
+    return found
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_threads_have_a_chain_of_their_own(monkeypatch, count):
+    ran = kernels(monkeypatch)
+    elman.threads(count)
+    assert_twins(lambda: trainer(language(layers=2)))
+    assert ran == [count] * 5  # all but the first
+
+
+@pytest.mark.parametrize("rows", [1, 4, 17])
+@pytest.mark.parametrize("near", [0, 1 << 22], ids=["lanes", "examples"])
+def test_lengths_that_leave_threads_without_examples(monkeypatch, rows, near):
+    """Forward by examples or by lanes, back by examples and totals or by lanes: some have none to do."""
+    monkeypatch.setattr(sharing, "NEAR", near)
+    elman.threads(3)
+    batches = [batch(T, rows, seed, lengths=np.array([T] + [seed % 3] * (rows - 1))) for seed in range(4)]
+    batches += [batch(T, rows, 9), batch(T, rows, 8, lengths=np.zeros(rows, int))]
+    for found in batches:
+        if found.lengths is not None:
+            found.targets[np.arange(T) >= found.lengths[:, None]] = 0
+    assert_twins(lambda: trainer(language(), batches), 18)
+
+
+def test_a_chain_runs_alone_where_the_crew_is_taken(monkeypatch):
+    ran = kernels(monkeypatch)
+    elman.threads(2)
+    ours, twin = used(trainer(language())), long_way(trainer(language()))
+    for _ in range(3):
+        next(twin)
+    ran.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(crew, "run", lambda *_: False)
+        assert next(ours).loss == next(twin).loss
+    assert ran == [-2, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(crew), "is_free", False)
+        assert next(ours).loss == next(twin).loss
+    assert ran == [-2, 1, 1]
+    assert next(ours).loss == next(twin).loss
+    assert ran[-1] == 2
+    assert_same(told(ours), told(twin))
+
+
+def test_a_chain_leaves_squares_to_numpy_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setenv("ELMAN_TARGET", "numpy")
+    elman.threads(2)
+    ran = kernels(monkeypatch)
+    assert_twins(lambda: trainer(language()), 4)
+    assert ran == [2] * 3
+
+
+def test_threads_prove_themselves_unless_they_are_asked_for(monkeypatch):
+    """One thread shows how long it takes, then several; what is faster goes on."""
+    ran = kernels(monkeypatch)
+    monkeypatch.setattr(chain, "ENOUGH", 1)
+    monkeypatch.setattr("elman.targets.threads.available", lambda: 2)
+    elman.threads(None)
+    training = trainer(language())
+    for _ in range(8):
+        next(training)
+    assert ran[0] == 1
+    assert 2 in ran
+
+
+def test_a_chain_that_is_broken_off_before_it_begins_has_not_begun(monkeypatch):
+    """A worker that has its part already waits for the others; it goes away, and nothing was computed."""
+    elman.threads(3)
+    ours, twin = used(trainer(language(layers=2))), long_way(trainer(language(layers=2)))
+    for _ in range(3):
+        next(twin)
+    give, given = Worker.give, list[int]()
+
+    def interrupted(self, run, job):
+        if given:
+            raise KeyboardInterrupt
+        given.append(run)
+        give(self, run, job)
+
+    before = told(ours)
+    for _ in range(20):
+        given.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "give", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(ours)
+        assert crew.is_free
+        assert_same(told(ours), before)
+    ours.source.seek(twin.source.position())
+    for _ in range(3):
+        assert next(ours).loss == next(twin).loss
+    assert_same(told(ours), told(twin))
+
+
+# --- parameters that layers look up -------------------------------------------------------------------------------------
+
+
+def test_layers_look_up_what_the_last_update_gave():
+    ours, twin = used(trainer(language(layers=2))), long_way(trainer(language(layers=2)))
+    for _ in range(3):
+        next(twin)
+    assert_same(dict(ours.model.parameters), dict(twin.model.parameters))
+    assert all(not value.flags.writeable for value in ours.model.parameters.values())
+    held = ours._parameters.latest
+    assert isinstance(held, Flats)
+    with pytest.raises(ValueError, match="read-only"):
+        held["0.ui"][0] = 1
+    name, value = next(iter(ours.model.parameters.items()))
+    ours.model.update({name: value + 1})
+    twin.model.update({name: value + 1})
+    assert not isinstance(ours._parameters.latest, Flats)
+    for _ in range(2):
+        assert next(ours).loss == next(twin).loss
+    assert_same(told(ours), told(twin))

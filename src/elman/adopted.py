@@ -25,14 +25,18 @@ class Adopted:
     @property
     def latest(self) -> Mapping[str, Array]:
         """All parameters of the network: as the last update gave them, where they are these still."""
-        are_these = self._held and all(map(is_, self._held, [layer._held for layer, _ in self._owners]))
+        are_these = self._held and all(map(is_, self._held, self._now()))
         return self._values if are_these else self._network.parameters
 
     def take(self, values: Flats) -> None:
         """Let the network have these; they are known to fit and to be finite, and nobody writes to them any more."""
         values.lock()
-        self._values = values
-        self._held = [layer._hold(Renamed(values, names)) for layer, names in self._owners]
+        for layer, names in self._owners:
+            layer._hold(Renamed(values, names))
+        self._values, self._held = values, self._now()
+
+    def _now(self) -> list[Held]:
+        return [layer._held for layer, _ in self._owners]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy knows the parameters of its own network only."""

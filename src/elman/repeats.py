@@ -56,15 +56,15 @@ class Bound(Protocol):
         ...
 
     def chain(self, others: Sequence[Any], squares: Callable[[], list[float]]) -> "Chain | None":
-        """One call of this, others, one after another, and squares; None where there is something to do between them."""
+        """One call of this, others, one after another, and squares if it can; None where something is to do between."""
         ...
 
 
 class Chain(Protocol):
     """Bound calls that are made as one."""
 
-    def run(self, given: Standing, lengths: Array | None = None) -> list[float]:
-        """Run all, and tell the squares."""
+    def run(self, given: Standing, lengths: Array | None = None) -> list[float] | None:
+        """Run all, and tell the squares, unless they are for the caller."""
         ...
 
 

@@ -235,17 +235,15 @@ class RNN(Layer):
             value.flags.writeable = False
         self._hold({**self._held.parameters, **checked})
 
-    def _hold(self, parameters: Mapping[str, Array]) -> Held:
+    def _hold(self, parameters: Mapping[str, Array]) -> None:
         """Take these for all parameters: they are known to fit and to be finite, and nobody writes to them any more."""
         self._held, self._repeats = Held(parameters), Repeats(self._repeat)  # in this order: no repeat is of the former
-        return self._held
 
     def _initial(self, batch: int) -> Tree:
         """The state before the first step: zeros, or what was learnt."""
         learnt = self._held.parameters if self.learn_initial else {}
-        return {
-            name: zero + learnt[initial_name(name)] if learnt else zero for name, zero in self._zero_states(batch).items()
-        }
+        zeros = self._zero_states(batch)
+        return {name: zero + learnt[initial_name(name)] for name, zero in zeros.items()} if learnt else zeros
 
     def _zero_states(self, batch: int) -> Tree:
         return {name: np.zeros((batch, *shape), self.dtype) for name, shape in self._state_shapes.items()}

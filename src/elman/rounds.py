@@ -157,7 +157,8 @@ class Round:
         if self._chain is not None:
             for layer in self._layers:
                 layer.draw(self._flow)
-            return self._chain.run(given, lengths)
+            found = self._chain.run(given, lengths)
+            return self._squares() if found is None else found
         scales = self._forward(given, lengths)
         self._head.bound.run(given, lengths)
         self._backward(given, lengths, scales)

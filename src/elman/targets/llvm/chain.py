@@ -38,8 +38,8 @@ class Chain:
         self._bounds, self._squares, self._pace, self._calls = tuple(bounds), squares, Pace(), dict[int, Calls]()
         self._work = sum(bound.work for bound in bounds)
 
-    def run(self, given: Standing, lengths: Array | None = None) -> list[float]:
-        """Run all, on as many threads as the work is worth; tells the squares, if there are any."""
+    def run(self, given: Standing, lengths: Array | None = None) -> list[float] | None:
+        """Run all, on as many threads as the work is worth; tells the squares, if they are a part of it."""
         order = [bound.begin(given, lengths) for bound in self._bounds]  # stays until all is over
         threads = shared.useful(self._work, ENOUGH)
         wanted = threads > 1 and (shared.is_asked or self._pace.together or self._work > LONG) and crew.is_free
@@ -50,7 +50,7 @@ class Chain:
             self._by(1).run(order)
         if threads > 1:
             self._pace.took(together, (perf_counter() - begun) / max(order[0].count, 1))
-        return [] if self._squares is None else self._squares.found
+        return None if self._squares is None else self._squares.found
 
     def _by(self, threads: int) -> "Calls":
         if threads not in self._calls:
@@ -60,10 +60,8 @@ class Chain:
 
 def chain_of(bounds: Sequence["Bound"], squares: object) -> Chain | None:
     """A chain, unless something is left to do for Python between the calls, or to hear: a signal waits until the end."""
-    if not isinstance(squares, Squares):
-        return None
     fits = all(bound.is_plain for bound in bounds) and sum(bound.share for bound in bounds) <= 1
-    return Chain(bounds, squares) if fits else None
+    return Chain(bounds, squares if isinstance(squares, Squares) else None) if fits else None
 
 
 class Calls:

@@ -218,7 +218,7 @@ class LlvmElementwise:
         flags = np.zeros(shared.count, np.int64)
         if size:
             self._shared.run(table, address(flags), size, 1)
-        return made, not flags.any()
+        return made, not any(flags.tolist())
 
 
 def _column(many: Any, ends: Sequence[int], size: int) -> list[int]:
