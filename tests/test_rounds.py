@@ -4,8 +4,11 @@ A twin of every training takes the long way always; both are asked the same, and
 """
 
 import copy
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from elman.packs import Flats
 from elman.rounds import KEPT, Round
 from elman.schedules import Constant
 from elman.targets.llvm import chain, sharing, stretches
-from elman.targets.llvm.crew import Worker, crew
+from elman.targets.llvm.crew import crew
 from elman.targets.llvm.machine import machines
 
 if not machines():
@@ -508,33 +511,74 @@ def test_threads_prove_themselves_unless_they_are_asked_for(monkeypatch):
     assert 2 in ran
 
 
-def test_a_chain_that_is_broken_off_before_it_begins_has_not_begun(monkeypatch):
-    """A worker that has its part already waits for the others; it goes away, and nothing was computed."""
+def test_each_thread_has_examples_of_its_own(monkeypatch):
+    spans, run = list[Any](), chain.Calls.run
+
+    def noted(self, order):
+        done = run(self, order)
+        kinds = zip(self._kernels, self._shares, strict=True)
+        spans.extend(self._rows[:, k, [chain.FIRST, chain.LAST]].tolist() for k, share in kinds if not share.is_one)
+        return done
+
+    monkeypatch.setattr(chain.Calls, "run", noted)
     elman.threads(3)
-    ours, twin = used(trainer(language(layers=2))), long_way(trainer(language(layers=2)))
-    for _ in range(3):
-        next(twin)
-    give, given = Worker.give, list[int]()
+    long = batch(T, 9, lengths=np.array([T, T, T, 0, 0, 0, 0, 0, 0]), anew=True)
+    long.targets[3:] = 0
+    used(trainer(language(), [long]))
+    used(trainer(language(), [batch(T, 9)]))
+    assert [[0, 1], [1, 2], [2, 9]] in spans
+    assert [[0, 3], [3, 6], [6, 9]] in spans
 
-    def interrupted(self, run, job):
-        if given:
-            raise KeyboardInterrupt
-        given.append(run)
-        give(self, run, job)
 
-    before = told(ours)
-    for _ in range(20):
-        given.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(Worker, "give", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                next(ours)
-        assert crew.is_free
-        assert_same(told(ours), before)
-    ours.source.seek(twin.source.position())
-    for _ in range(3):
-        assert next(ours).loss == next(twin).loss
-    assert_same(told(ours), told(twin))
+def test_a_chain_that_is_broken_off_before_it_begins_has_not_begun():
+    """A worker that has its part already waits for the others; it goes away, and nothing was computed."""
+    folder = str(Path(__file__).parent)
+    told = subprocess.run(
+        [sys.executable, "-c", BROKEN_OFF, folder], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert told.stdout == "the same bits\n", told.stderr
+
+
+BROKEN_OFF = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+os.environ["ELMAN_TARGET"] = "llvm"
+import elman
+from elman.targets.llvm.crew import Worker, crew
+from test_rounds import Streams, assert_same, language, long_way, told, tokens, trainer, used
+
+def made():
+    found = trainer(language(layers=2))
+    found.source = Streams(tokens((6000,)), 16, 9, seed=1)
+    return found
+
+elman.threads(3)
+ours, twin = used(made()), used(long_way(made()))
+give, given = Worker.give, []
+
+def interrupted(self, run, job):
+    if given:
+        time.sleep(0.01)  # it takes its part
+        raise KeyboardInterrupt
+    given.append(run)
+    give(self, run, job)
+
+before = told(ours)
+for _ in range(20):
+    given.clear()
+    Worker.give = interrupted
+    try:
+        next(ours)
+    except KeyboardInterrupt:
+        Worker.give = give
+    assert given and crew.is_free
+    assert_same(told(ours), before)
+ours.source.seek(twin.source.position())
+for _ in range(3):
+    assert next(ours).loss == next(twin).loss
+assert_same(told(ours), told(twin))
+print("the same bits")
+"""
 
 
 # --- parameters that layers look up -------------------------------------------------------------------------------------
