@@ -12,7 +12,7 @@ import elman
 from torch_nets import KINDS, STATES, named
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("store")]
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 B, T, INPUTS, H = 4, 11, 5, 18
@@ -20,13 +20,6 @@ LENGTHS = (4, 11, 1, 8)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_target = pytest.mark.parametrize("target", ["llvm", "numpy"])
 with_lengths = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 class Problem:
