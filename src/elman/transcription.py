@@ -44,8 +44,9 @@ class Transcribes(Network):
         (True, 'by')
         """
         x = self._input(x, lengths)
-        how: dict[str, Any] = {"truncate": self.bptt_truncate, "dropout_seed": dropout_seed, "input_gradient": False}
-        record = self.rnn.record(x, state, lengths, reset, **how)
+        record = self.rnn.record(
+            x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed, input_gradient=False
+        )
         batch, held = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, held)[..., None]
