@@ -67,9 +67,6 @@ class Loop:
                 for u in cell.recurrent[:1]]  # fmt: skip
 
 
-Continuations = dict[tuple[int, ...], float]
-
-
 def all_continuations(loop: Loop, logits: np.ndarray, states: list[Arrays], length: int, end: int | None) -> list[tuple]:
     """(tokens, ln p, ended) of every continuation: the probability of a token is that of the softmax, end included."""
     if not length:

@@ -372,11 +372,6 @@ def stateful(a=state("hidden"), s=state("hidden"), *, wya=weight("output", "hidd
 
 
 @cell
-def borrowing(a, *, wax=weight("output", "hidden")):
-    return elman.softmax(wax @ a)
-
-
-@cell
 def narrow(a, *, wya=weight(3, "hidden")):
     return elman.softmax(wya @ a)
 

@@ -256,11 +256,7 @@ def test_the_same_random_state_gives_the_same_bits(kind):
     again = one.fit(X, y)
     assert again is one
     assert again.losses_ == other.losses_
-    third = (
-        made(kind, **settings, random_state=1).fit(X, y)
-        if False
-        else made(kind, **{**settings, "random_state": 1}).fit(X, y)
-    )
+    third = made(kind, **settings, random_state=1).fit(X, y)
     assert third.losses_ != other.losses_
 
 
