@@ -46,7 +46,8 @@ def bench(
     target("llvm")  # or why it cannot be had, before what needs it is imported
     from elman.bench import grid, picture
 
-    chosen, names = _words(parts, "--parts") or [*grid.PARTS, *PROCESSES], _words(cells, "--cells")
+    chosen = shared.names_of(parts, "--parts") or [*grid.PARTS, *PROCESSES]
+    names = shared.names_of(cells, "--cells")
     unknown = next((part for part in chosen if part not in (*grid.PARTS, *PROCESSES)), None)
     if unknown is not None:
         raise SettingError(f"--parts {unknown}: parts are {', '.join((*grid.PARTS, *PROCESSES))}")
@@ -133,16 +134,6 @@ def _bar(console: "Console", total: int, *, quiet: bool) -> Iterator[Callable[[s
             begun = True
 
         yield tell
-
-
-def _words(text: str | None, option: str) -> list[str] | None:
-    """Words with commas between them, each once."""
-    if text is None:
-        return None
-    words = list(dict.fromkeys(word.strip() for word in text.split(",")))
-    if "" in words:
-        raise SettingError(f"{option} {text!r}: names are wanted, with commas between them")
-    return words
 
 
 def _size(text: str) -> "Size":
