@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array
+from elman.arrays import as_array, first_place
 from elman.errors import DataError, SettingError, ShapeError, StreamError
 from elman.gates import Array
 from elman.lanes import PoolLane
@@ -197,8 +197,8 @@ class Streams(Closing):
             array = np.asarray(x)
             wrong = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0, bool)
             if wrong.any():
-                place = tuple(int(i) for i in np.argwhere(wrong)[0])
-                raise DataError(f"{self._of.name}: what stream {number} is given holds NaN or infinity (first at {place})")
+                at = first_place(wrong)
+                raise DataError(f"{self._of.name}: what stream {number} is given holds NaN or infinity (first at {at})")
 
     def _chosen(self, numbers: Iterable[int]) -> list[int]:
         """Rows of streams. Raises `StreamError` for numbers that are not there, or twice."""
