@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from elman.bench.grid import Point, Size
+    from elman.bench.report import Found
 
 PROCESSES = ("starts", "memory")
 """Parts beside those of the grid: how processes start, and what a long sequence takes."""
@@ -75,7 +76,6 @@ def _run(
     plot: Path | None,
 ) -> None:
     from elman.bench import peers, picture, rates, report, run
-    from elman.bench.processes import memory, started
     from elman.targets.llvm.machine import current
 
     machine, console = current(), shared.console()
@@ -85,7 +85,7 @@ def _run(
     levels = rates.levels(rates.caches(), counts[-1])
     speeds, spread = measures.levels(levels)
     facts = report.Facts(machine, levels, speeds, measures.peers, counts, seconds, report.load(), spread)
-    table, found, stopped = report.Table(console, measures.peers), report.Found(), False
+    table, found, stopped = None if as_json else report.Table(console, measures.peers), report.Found(), False
     if not as_json:
         report.head(console, facts)
     try:
@@ -93,14 +93,9 @@ def _run(
             for point in points:
                 tell(f"{point.part}: {point.cell} {point.sizes}")
                 found.results.append(measures.measured(point, seconds))
-                if not as_json:
+                if table is not None:
                     table.add(found.results[-1])
-            for part in processes:
-                tell(part)
-                if part == "starts":
-                    found.start = started(times)
-                else:
-                    found.memory = memory()
+            _measure_processes(processes, times, found, tell)
     except KeyboardInterrupt:
         stopped = True
     if plot is not None and found.results:
@@ -113,6 +108,18 @@ def _run(
         report.tell_busy(console, facts, found.results)
     if stopped:
         raise typer.Exit(130)  # what a shell expects of a command that Ctrl-C has stopped
+
+
+def _measure_processes(processes: Sequence[str], times: int, found: "Found", tell: Callable[[str], None]) -> None:
+    """What is measured in processes of its own."""
+    from elman.bench.processes import memory, started
+
+    for part in processes:
+        tell(part)
+        if part == "starts":
+            found.start = started(times)
+        else:
+            found.memory = memory()
 
 
 @contextlib.contextmanager
