@@ -231,6 +231,14 @@ def leaves(state: State) -> Iterator[np.ndarray]:
             yield value
 
 
+def by_path(state: State, before: str = "state") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in state.items():
+        if isinstance(value, State):
+            yield from by_path(value, f"{before}.{name}")
+        else:
+            yield f"{before}.{name}", value
+
+
 def changed(state: State, change: Callable[[np.ndarray], np.ndarray]) -> State:
     """The same state with every array changed."""
     fields = {n: changed(v, change) if isinstance(v, State) else change(v) for n, v in state.items()}
