@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save
 
 import elman
-from elman import files
+from elman import RNN, bias, cell, cells, files, weight
 from elman.errors import ModelFileError
 
 SOURCE = str(Path(elman.__file__).parent.parent)
@@ -53,6 +53,16 @@ def build(dtype):
     model.update({name: rng.normal(size=p.shape) for name, p in model.parameters.items()})
     return model
 '''
+
+
+@cell
+def colliding(x, h, *, wya=weight("hidden", "input"), by=weight("hidden", "hidden"), readout=bias("hidden")):
+    """A cell whose parameters have the names of the read-out's."""
+    return elman.tanh(wya @ x + by @ h + readout)
+
+
+def rnn(which=cells.gru, inputs=3, hidden=3, **settings):
+    return RNN(which, input=inputs, hidden=hidden, **settings)
 
 
 def random(model, seed=0):

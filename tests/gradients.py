@@ -1,6 +1,5 @@
 """Layers of the kinds that a gradient can go through, problems for them, and all that a gradient gives, by name."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import elman
 from elman import RNN, Backwards, Bidirectional, Layer, Stack, State, cells
 from elman.testing import random_cell
+from layers import by_path
 
 Arrays = dict[str, np.ndarray]
 
@@ -127,14 +127,6 @@ def of_kind(kind: str, dtype: str = "float64", target: str = "llvm", *, tokens: 
 
 
 # ---------------------------------------------------------------- states as trees
-
-
-def by_path(state: State, before: str) -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in state.items():
-        if isinstance(value, State):
-            yield from by_path(value, f"{before}.{name}")
-        else:
-            yield f"{before}.{name}", value
 
 
 def changed(state: State | None, dtype: Any, draw: Any = None) -> State | None:

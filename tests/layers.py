@@ -127,7 +127,9 @@ def ways_in_turn(make: Maker) -> Layer:
 
 
 def backwards_of_all(make: Maker) -> Layer:
-    return Backwards(Bidirectional(stack_in_stack(make), Backwards(make.any(make.size()))))
+    ahead = stack_in_stack(make)
+    (inputs,) = ahead.input_shape
+    return Backwards(Bidirectional(ahead, Backwards(make.any(inputs))))
 
 
 def directions_of_directions(make: Maker) -> Layer:
@@ -147,6 +149,7 @@ BOTH_WAYS = {merge: merging(merge) for merge in MERGES} | {
     "directions of stacks": directions_of_stacks,
     "ways in turn": ways_in_turn,
     "directions of directions": directions_of_directions,
+    "backwards of all": backwards_of_all,
 }
 SEEDS = range(3)
 RANDOM_CELLS = (3, 26, 43, 53, 66, 71, 72, 78, 83, 85, 9, 11, 13, 20, 28)
@@ -226,6 +229,14 @@ def leaves(state: State) -> Iterator[np.ndarray]:
             yield from leaves(value)
         else:
             yield value
+
+
+def by_path(state: State, before: str = "state") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in state.items():
+        if isinstance(value, State):
+            yield from by_path(value, f"{before}.{name}")
+        else:
+            yield f"{before}.{name}", value
 
 
 def changed(state: State, change: Callable[[np.ndarray], np.ndarray]) -> State:

@@ -266,6 +266,38 @@ def test_gradients_of_a_model_are_slopes(target, both):
         assert got == pytest.approx(slope(loss_at, start, direction), rel=1e-6, abs=1e-10), names
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_what_is_asked_of_a_model_reaches_its_loss(seed):
+    """Another blank, resets and dropout: the loss, and its slope."""
+    layers = [elman.RNN(cells.gru, input=size, hidden=3, dtype="float64") for size in (2, 3)]
+    model, x = model_of(layers=elman.Stack(layers, dropout=0.5))
+    _, targets, counts = problem(np.random.default_rng(15), 2)
+    asked = {"reset": np.random.default_rng(16).random(x.shape[:2]) < 0.3, "target_lengths": counts, "blank": 2}
+    expected = np.mean(
+        literal_losses(model.forward_propagation(x, None, LENGTHS, asked["reset"]).logits, targets, counts, 2)
+    )
+    assert model.ctc_loss(x, targets, None, LENGTHS, **asked) == pytest.approx(expected, rel=1e-10)
+    loss, gradients, _ = model.ctc_gradients(x, targets, None, LENGTHS, **asked, dropout_seed=seed)
+    assert (loss == pytest.approx(expected, rel=1e-10)) == (seed is None)
+
+    def loss_at(parameters):
+        model.update(parameters)
+        return model.ctc_gradients(x, targets, None, LENGTHS, **asked, dropout_seed=seed)[0]
+
+    start = dict(model.parameters)
+    direction = random_direction(start, np.random.default_rng(12))
+    got = sum(float(np.sum(gradients[name] * along)) for name, along in direction.items())
+    assert got == pytest.approx(slope(loss_at, start, direction), rel=1e-6, abs=1e-10)
+
+
+@pytest.mark.parametrize(("zero_infinity", "loss"), [(False, math.inf), (True, 0.0)])
+def test_too_few_steps_of_a_model(zero_infinity, loss):
+    model, x = model_of()
+    found, gradients, _ = model.ctc_gradients(x[0, :4], [1, 1, 1], zero_infinity=zero_infinity)
+    assert found == model.ctc_loss(x[0, :4], [1, 1, 1], zero_infinity=zero_infinity) == loss
+    assert not any(value.any() for value in gradients.values())
+
+
 def test_one_sequence_is_a_batch_of_one():
     model, x = model_of()
     loss, gradients, _ = model.ctc_gradients(x[0], [1, 2])

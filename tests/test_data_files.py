@@ -17,14 +17,10 @@ from hypothesis import strategies as st
 
 from elman.data import Padded, Streams, load_arrays, load_table
 from elman.errors import DataError, MissingLibraryError, SettingError, ShapeError
+from messages import raises
 
 RNG = np.random.default_rng(0)
 X, TOKENS = RNG.normal(size=(3, 5, 2)), RNG.integers(0, 9, (3, 5))
-
-
-def raises(error, message):
-    """The whole message, to the letter."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def equal(found, wanted) -> bool:

@@ -1,7 +1,6 @@
 """Sources of batches: streams and padded sequences against literal loops, positions to the bit, the words of errors."""
 
 import json
-import re
 import tracemalloc
 
 import numpy as np
@@ -13,11 +12,7 @@ import elman
 from elman.data import Padded, Source, Streams
 from elman.errors import DataError, SettingError, ShapeError
 from elman.optim import Adam
-
-
-def raises(error, message):
-    """The whole message, to the letter."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
+from messages import raises
 
 
 def same(one, other) -> bool:

@@ -18,6 +18,7 @@ from elman.data import Streams, TokenFile, tokenise
 from elman.data.pieces import Pieces
 from elman.errors import DataError, ModelFileError, SettingError, TextError, TokenError
 from elman.text import Vocabulary
+from messages import raises
 
 SAMPLE = "the cat, the hat; the naïve 😀 bat's\n\n\tthe cat sat\r\nit isn't  there 12 34\n" * 3
 ALL = {
@@ -28,11 +29,6 @@ ALL = {
 }
 each_kind = pytest.mark.parametrize("kind", ALL)
 parts = st.text(st.sampled_from("the cat isn't 12_\n\n  \t\r\x00\x1c\x85\u2028\xa0é\u0301😀漢\ufeff\ufffd's,!"), max_size=40)
-
-
-def raises(error, message):
-    """The whole message, to the letter."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def cut_at(block: int):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import elman
-from elman import DataError, ElmanError, EncoderDecoder, Model, ModelFileError, SettingError, ShapeError, TokenError, cells
+from elman import DataError, EncoderDecoder, Model, ModelFileError, SettingError, ShapeError, TokenError, cells
+from messages import said
 from oracles import CELLS, Arrays, Cell, cross_entropy, one_hot, random_direction, random_parameters, sigmoid, slope, softmax
 
 CLOSE = 1e-12
@@ -22,15 +23,6 @@ RELATIVE = 1e-6
 def assert_close(got, wanted, close: float = CLOSE) -> None:
     assert np.shape(got) == np.shape(wanted)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=close * max(1.0, float(np.abs(wanted).max(initial=0.0))))
-
-
-def said(act: Callable[[], Any], error: type[Exception]) -> str:
-    """The one line that is raised."""
-    with pytest.raises(error) as raised:
-        act()
-    assert isinstance(raised.value, ElmanError)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
 
 
 # ---------------------------------------------------------------- the literal side
@@ -73,9 +65,6 @@ class Loop:
     def zero(self) -> list[Arrays]:
         return [{name: np.zeros(len(self.layer(k)[u])) for name in cell.states} for k, cell in enumerate(self.cells)
                 for u in cell.recurrent[:1]]  # fmt: skip
-
-
-Continuations = dict[tuple[int, ...], float]
 
 
 def all_continuations(loop: Loop, logits: np.ndarray, states: list[Arrays], length: int, end: int | None) -> list[tuple]:
@@ -322,7 +311,7 @@ CANNOT: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "features and a temperature": (
         lambda: Model.from_layers(gru(3), 3).generate(np.ones((2, 3)), 3, temperature=0.5), SettingError, "temperature"),
     "an empty prompt of features": (
-        lambda: Model.from_layers(gru(3), 3).generate(np.ones((0, 3)), 3), ElmanError, "the prompt is empty"),
+        lambda: Model.from_layers(gru(3), 3).generate(np.ones((0, 3)), 3), ShapeError, "the prompt is empty"),
     "an empty prompt": (lambda: Model(5, 4).beam_search([], 3), DataError, "empty"),
     "a prompt from outside": (lambda: Model(5, 4).beam_search([5], 3), TokenError, "token 5 at position 0 is outside"),
     "a batch of prompts": (lambda: Model(5, 4).beam_search([[1, 2], [3, 4]], 3), ShapeError, "one sequence [T] is wanted"),

@@ -22,21 +22,11 @@ from elman.errors import (
     TokenError,
 )
 from elman.text import Vocabulary
+from messages import said
 
 W, U, B = weight("hidden", "input"), weight("hidden", "hidden"), bias("hidden")
 AGAIN = "Was this state made with another size?"
 ROWS = "Select rows, or start a new state."
-
-
-def said(call, error):
-    """The words of the error that a call raises: one line, of this class and no other."""
-    with pytest.raises(error) as caught:
-        call()
-    assert type(caught.value) is error
-    text = str(caught.value)
-    assert "\n" not in text
-    assert "object at 0x" not in text
-    return text
 
 
 def array(*shape, value=1.0):
@@ -379,11 +369,6 @@ def test_what_is_no_cell():
 @cell
 def stateful(a=state("hidden"), s=state("hidden"), *, wya=weight("output", "hidden")):
     return a + s, s
-
-
-@cell
-def borrowing(a, *, wax=weight("output", "hidden")):
-    return elman.softmax(wax @ a)
 
 
 @cell

@@ -96,6 +96,20 @@ def of_the_encoder(name: str) -> bool:
     return name.startswith(("encoder.", "bridge."))
 
 
+def with_wrong_gradients(example, chosen, wrong, monkeypatch) -> set[str]:
+    """Make an example learn from gradients that are wrong where they are chosen; their names, as they come by."""
+    changed = set()
+
+    class WithWrong(example.Adam):
+        def update(self, parameters, gradients, memory, rate):
+            changed.update(filter(chosen, gradients))
+            gradients = {n: wrong(g) if chosen(n) else g for n, g in gradients.items()}
+            return super().update(parameters, gradients, memory, rate)
+
+    monkeypatch.setattr(example, "Adam", WithWrong)
+    return changed
+
+
 WRONG = {
     "zero": np.zeros_like,
     "transposed": np.transpose,
@@ -115,15 +129,8 @@ WRONG = {
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_an_example_with_wrong_gradients_does_not(name, chosen, wrong, monkeypatch):
-    example, changed = opened(name), set()
-
-    class WithWrong(example.Adam):
-        def update(self, parameters, gradients, memory, rate):
-            changed.update(filter(chosen, gradients))
-            gradients = {n: WRONG[wrong](g) if chosen(n) else g for n, g in gradients.items()}
-            return super().update(parameters, gradients, memory, rate)
-
-    monkeypatch.setattr(example, "Adam", WithWrong)
+    example = opened(name)
+    changed = with_wrong_gradients(example, chosen, WRONG[wrong], monkeypatch)
     results = learnt(*example.main(STEPS[name]))
     assert changed
     with pytest.raises(AssertionError):

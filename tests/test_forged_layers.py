@@ -32,21 +32,17 @@ from elman.text import Vocabulary
 from forging import (
     attempt,
     changed,
+    colliding,
     messages,
     nothing_runs,
     places,
     random,
+    rnn,
     runs_like_a_model,
     source_and_targets,
     without,
     write,
 )
-
-
-@cell
-def colliding(x, h, *, wya=weight("hidden", "input"), by=weight("hidden", "hidden"), readout=bias("hidden")):
-    """A cell whose parameters have the names of the read-out's."""
-    return elman.tanh(wya @ x + by @ h + readout)
 
 
 @cell
@@ -63,10 +59,6 @@ def cut(a=state("width"), *, wya=weight("output", "hidden"), by=bias("output")):
 @cell
 def matrix(x, m=state("hidden", "hidden"), *, w=weight("hidden", "input")):
     return elman.outer(w @ x, w @ x) + m / 2
-
-
-def rnn(which=cells.gru, inputs=3, hidden=3, **settings):
-    return RNN(which, input=inputs, hidden=hidden, **settings)
 
 
 # ---------------------------------------------------------------- every fact, taken away or changed

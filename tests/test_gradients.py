@@ -18,6 +18,7 @@ from oracles import (
     slope,
     truncated,
 )
+from test_cells import build
 
 RELATIVE = 1e-6
 CASES = {
@@ -30,12 +31,6 @@ CASES = {
 }
 every_cell = pytest.mark.parametrize("name", CELLS)
 every_case = pytest.mark.parametrize("case", CASES)
-
-
-def build(problem: Problem, dtype: str = "float64", target: str = "auto") -> elman.RNN:
-    rnn = elman.RNN(getattr(elman.cells, problem.cell.name), **problem.sizes, dtype=dtype, target=target)
-    rnn.update({name: array.astype(dtype) for name, array in problem.parameters.items()})
-    return rnn
 
 
 def random_dy(problem: Problem) -> np.ndarray:

@@ -24,16 +24,10 @@ from elman import (
 from elman.io import safetensors
 from elman.stack import MERGES
 from elman.text import Vocabulary
-from forging import SOURCE, messages, random, sequence, source_and_targets
+from forging import SOURCE, colliding, messages, random, rnn, sequence, source_and_targets
 
 TEXT = "the cat sat on the mat\n"
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-@cell
-def colliding(x, h, *, wya=weight("hidden", "input"), by=weight("hidden", "hidden"), readout=bias("hidden")):
-    """A cell whose parameters have the names of the read-out's."""
-    return elman.tanh(wya @ x + by @ h + readout)
 
 
 @cell
@@ -46,10 +40,6 @@ def halves(x, *, w=weight("2*hidden", "input"), b=bias("2*hidden")):
     """A bridge that is cut at a number, which another size would not have."""
     a, c = elman.split(w @ x + b, 2)
     return elman.tanh(a) * c
-
-
-def rnn(which=cells.gru, inputs=3, hidden=3, **settings):
-    return RNN(which, input=inputs, hidden=hidden, **settings)
 
 
 def both(merge="concatenate", inputs=3, **settings):

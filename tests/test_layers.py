@@ -1,6 +1,5 @@
 """Layers of layers: gradients against central differences, dropout, sequences without steps, bad input by message."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,12 @@ import pytest
 import elman
 from elman import RNN, Backwards, Bidirectional, DataError, Layer, SettingError, ShapeError, Stack, State, TokenError
 from elman.testing import check_gradient
-from layers import BOTH_WAYS, MADE_OF_LAYERS, ONE_WAY, Problem, leaves, problem
+from layers import BOTH_WAYS, MADE_OF_LAYERS, ONE_WAY, Problem, by_path, leaves, problem
 
 KINDS = (*ONE_WAY, *BOTH_WAYS)
 DROPPING = tuple(kind for kind in KINDS if "stack" in kind)
 
 # ---------------------------------------------------------------- gradients against central differences
-
-
-def by_path(state: State, before: str = "state") -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in state.items():
-        if isinstance(value, State):
-            yield from by_path(value, f"{before}.{name}")
-        else:
-            yield f"{before}.{name}", value
 
 
 def from_paths(like: State, arrays: dict[str, np.ndarray], before: str = "state") -> State:

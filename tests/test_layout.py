@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR_PLAN = (
     "interrupts", "errors", "arrays", "shapes", "gates", "nodes", "rooms", "packs", "notation", "graph", "values",
-    "declare", "trace", "replay", "cells", "passes", "targets", "io", "states", "trees", "lanes", "repeats", "program",
-    "checks", "gradient_checks", "padding", "streams", "pools", "flow", "recompute", "overlapping", "layer", "rnn",
-    "stack", "pooled", "describe", "corpus", "subwords", "text", "data", "sampling", "scoring", "head", "network",
+    "declare", "trace", "replay", "cells", "random_cells", "passes", "targets", "io", "states", "trees", "lanes", "repeats",
+    "program", "checks", "gradient_checks", "padding", "streams", "pools", "flow", "recompute", "overlapping", "layer",
+    "rnn", "stack", "pooled", "describe", "corpus", "subwords", "text", "data", "sampling", "scoring", "head", "network",
     "decoding", "ctc", "labellings", "transcription", "generation", "proof", "storage", "model", "suspects",
     "checkpoints", "files", "foreign", "layer_order", "io.pytorch_run", "io.pytorch_parts", "io.pytorch", "io.keras",
     "io.jax", "io.onnx", "importing", "export", "encoder_decoder", "updates", "optim", "schedules", "journal", "origin",

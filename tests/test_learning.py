@@ -520,8 +520,9 @@ def test_settings_of_drawing_out_of_range(settings, message):
 
 
 def test_numpy_numbers_are_numbers():
-    Sampling(np.float32(0.5), np.int64(3), np.float64(0.9))
-    elman.Model(4, 3).generate([1], np.int64(2), seed=np.int64(5))
+    assert Sampling(np.float32(0.5), np.int64(3), np.float64(0.9)) == Sampling(0.5, 3, 0.9)
+    drawn = elman.Model(4, 3).generate([1], np.int64(9), seed=np.int64(5))
+    assert drawn.tolist() == elman.Model(4, 3).generate([1], 9, seed=5).tolist()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -114,14 +114,7 @@ def why_not() -> str:
 
 
 missing = why_not()
-pytestmark = pytest.mark.skipif(bool(missing), reason=missing)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
+pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture(scope="module")

@@ -21,14 +21,7 @@ from elman.updates import SWEEP, _traced
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("store")
 MACHINES = list(machines().values())
 TYPES = ("float32", "float64")
 CASES = (

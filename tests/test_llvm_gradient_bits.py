@@ -20,12 +20,7 @@ MACHINES = tuple(machines())
 if not MACHINES:
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture(autouse=True)

@@ -43,14 +43,8 @@ from test_heads import filled, literal_mean
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 def exact(p: Problem, layer: elman.Layer, **asked: Any) -> Arrays:

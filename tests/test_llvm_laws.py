@@ -29,6 +29,7 @@ MACHINES = tuple(machines())
 if not MACHINES:
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 ROWS, STEPS = 13, 9
 WAYS = [(name, count) for name in MACHINES for count in (1, 2)]
 """Machine and threads of a call."""
@@ -83,14 +84,6 @@ DIRECTIONS = {
 every_layer = pytest.mark.parametrize("name", LAYERS | DIRECTIONS, scope="module")
 every_forward_layer = pytest.mark.parametrize("name", LAYERS, scope="module")
 asking = settings(max_examples=6, deadline=None, derandomize=True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    """Compiled for these tests, whatever was kept before."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 @dataclass(frozen=True)

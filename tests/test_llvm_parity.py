@@ -23,14 +23,7 @@ from test_gates import Case, random_inputs
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("store")
 LIMITS = {"float32": 2e-6, "float64": 1e-14}
 """How far values may lie from the interpreter's, relative to the largest of an array."""
 

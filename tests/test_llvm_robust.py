@@ -36,16 +36,10 @@ from elman.targets.llvm.machine import machines
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 ROOT = Path(__file__).resolve().parent.parent
 SOAK = float(os.environ.get("ELMAN_SOAK", "2"))
 """Seconds that threads run side by side; a stream takes a hundred thousand steps for each."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 def assert_bits(got: Any, wanted: Any, message: str = "") -> None:

@@ -16,19 +16,13 @@ from elman.targets.llvm.program import LlvmProgram
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 STEPS, BATCH = 23, 6
 LENGTHS = np.array([7, 23, 0, 1, 16, 22])
 SHORT = np.array([3, 5, 0, 1, 2, 2])
 """Nothing is left to run in most stretches."""
 
 RESET = np.random.default_rng(0).random((BATCH, STEPS)) < 0.2
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 @pytest.fixture

@@ -27,15 +27,9 @@ from elman.testing import random_cell
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 RANDOM = tuple(f"random_{seed}" for seed in (0, 7, 12, 19, 28, 65))
 """Among them results that no gate makes, states that other values replace, and look-ups in matrices of the state."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 class Problem:

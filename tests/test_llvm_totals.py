@@ -22,14 +22,7 @@ from elman.targets.numpy import NumpyProgram
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("store")
 LIMITS = {"float32": 2e-6, "float64": 1e-14}
 STEPS, BATCH = 7, 5
 LENGTHS = np.array([3, 7, 0, 1, 6])

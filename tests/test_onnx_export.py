@@ -13,6 +13,7 @@ from elman.io.onnx import load, reading, run, save
 from elman.io.onnx.gate_nodes import OTHERS, SAME
 from elman.replay import OF_PASSES
 from elman.testing import random_cell
+from messages import said
 
 RNG = np.random.default_rng(0)
 
@@ -157,13 +158,6 @@ def test_names_that_the_file_gives(tmp_path):
     save(tmp_path / "stack.onnx", stack)
     graph = onnx.load(tmp_path / "stack.onnx").graph
     assert ([entry.name for entry in graph.input], [entry.name for entry in graph.output]) == (["x"], ["y"])
-
-
-def said(call, error):
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_what_cannot_be_written(tmp_path):

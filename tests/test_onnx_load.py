@@ -10,6 +10,7 @@ import elman
 from elman.errors import DataError, ModelFileError, SettingError, ShapeError
 from elman.io.onnx import load, run
 from elman.io.onnx.evaluate import SUPPORTED
+from messages import said
 from onnx_cases import arrays, feed, literal, model
 
 KINDS = ["RNN", "GRU", "LSTM"]
@@ -113,13 +114,6 @@ def test_layers_are_layers_of_this_library():
     assert [layer.cell for layer in loaded.layers] == [elman.cells.lstm] * 2
     state = loaded.initial_state(3)
     assert (state.batch, state.layers[1].c.shape) == (3, (3, 5))
-
-
-def said(call, error):
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def one_node(op, **attributes):

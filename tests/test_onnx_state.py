@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 import elman
 from elman.errors import DataError, ModelFileError, SettingError, ShapeError
 from elman.io.onnx import load, run
+from messages import said
 from onnx_cases import arrays, feed, literal, model
 
 INFO = helper.make_tensor_value_info
@@ -247,13 +248,6 @@ def test_a_loop_of_constants_that_reads_an_input_is_no_constant():
 
 
 # ---------------------------------------------------------------- what does not fit
-
-
-def said(call, error):
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_names_of_states_that_do_not_fit():

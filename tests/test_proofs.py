@@ -12,15 +12,9 @@ from elman.cli import app
 from elman.errors import ModelFileError, SettingError, ShapeError
 from elman.io import maps, pytorch, pytorch_run, safetensors
 from elman.suspects import check, explained
-from forging import messages
+from forging import messages, random
 
 I, H, T, B = 3, 4, 7, 2
-
-
-def random(model, seed=0):
-    rng = np.random.default_rng(seed)
-    model.update({name: rng.normal(size=p.shape) for name, p in model.parameters.items()})
-    return model
 
 
 def model_of(cell="lstm", *, both=False, readout=elman.cells.readout_linear, **settings):

@@ -30,16 +30,15 @@ from elman.targets.llvm.machine import machines
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
+pytestmark = pytest.mark.usefixtures("store")
 V, H, B, T = 13, 11, 5, 9
 """No multiple of any vector's lanes."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("ELMAN_TARGET", "llvm")  # norms and updates are compiled, too
-        yield
+@pytest.fixture(autouse=True)
+def compiled_norms(monkeypatch):
+    """Norms and updates are compiled, too."""
+    monkeypatch.setenv("ELMAN_TARGET", "llvm")
 
 
 @pytest.fixture(autouse=True)

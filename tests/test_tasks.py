@@ -19,7 +19,7 @@ from elman import train
 from elman.corpus import read_corpus
 from elman.text import Vocabulary
 from elman.train import Settings, bigram_bits, evaluate, split
-from test_examples import TASKS, opened
+from test_examples import TASKS, opened, with_wrong_gradients
 
 
 @pytest.fixture(autouse=True)
@@ -92,15 +92,8 @@ def recurrent(name: str) -> bool:
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_task_is_not_learnt_with_wrong_gradients(name, chosen, wrong, monkeypatch):
-    example, changed = opened(name), set()
-
-    class WithWrong(example.Adam):
-        def update(self, parameters, gradients, memory, rate):
-            changed.update(filter(chosen, gradients))
-            gradients = {n: wrong(g) if chosen(n) else g for n, g in gradients.items()}
-            return super().update(parameters, gradients, memory, rate)
-
-    monkeypatch.setattr(example, "Adam", WithWrong)
+    example = opened(name)
+    changed = with_wrong_gradients(example, chosen, wrong, monkeypatch)
     losses, *scores = example.main()
     assert np.isfinite(losses).all()
     assert changed

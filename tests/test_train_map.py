@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from elman.data import TokenFile, learn_vocabulary, tokenise
 from elman.data.pieces import Pieces
 from elman.errors import DataError, SettingError, TextError
 from elman.text import Vocabulary
+from messages import raises
 from test_command import command, environment
 from test_learning import literal_bigram
 
@@ -32,11 +32,6 @@ SAMPLE = "the cat, the hat; the naïve 😀 bat's\n\n\tthe cat sat\r\nit isn't  
 KINDS = ("characters", "bytes", "words", "subwords")
 SMALL = ("--hidden", 5, "--batch", 2, "--length", 8, "--sample-every", 0, "--steps", 3)
 parts = st.text(st.sampled_from("the cat isn't 12_\n\n  \t\r\x00\x1c\x85\u2028é\u0301😀漢\ufeff\ufffd's,!"), max_size=40)
-
-
-def raises(error, message):
-    """The whole message, to the letter."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def cut_at(block: int):

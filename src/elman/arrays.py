@@ -33,3 +33,8 @@ def is_finite(*arrays: Any) -> bool:
     """
     vdot = np.vdot
     return all(isfinite(vdot(x, x)) for x in arrays) or all(np.isfinite(x).all() for x in arrays)
+
+
+def first_place(wrong: Any) -> tuple[int, ...]:
+    """Where the first of the elements that are true stands."""
+    return tuple(np.argwhere(wrong)[0].tolist())

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array, is_finite
+from elman.arrays import as_array, first_place, is_finite
 from elman.errors import DataError, SettingError, ShapeError, TokenError
 from elman.gates import Array
 from elman.shapes import Shape, written
@@ -83,7 +83,9 @@ def checked_parameters(
         with np.errstate(over="ignore"):
             array = np.array(array, dtype)
         if not np.isfinite(array).all():
-            raise DataError(f"{cell}: {name} holds NaN or infinity (first at {_first_bad(array)}, as {dtype})")
+            raise DataError(
+                f"{cell}: {name} holds NaN or infinity (first at {first_place(~np.isfinite(array))}, as {dtype})"
+            )
         checked[name] = array
     return checked
 
@@ -111,8 +113,7 @@ def checked_sequence(
     _check_batch(cell, x, x.ndim == 3)
     cast = as_type(x, dtype)
     if not _all_finite(cast, lengths) and (bad := ~np.isfinite(cast) & _read(cast.shape[:-1], lengths)[..., None]).any():
-        place = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(f"{cell}: the input holds NaN or infinity (first at {place}, as {dtype})")
+        raise DataError(f"{cell}: the input holds NaN or infinity (first at {first_place(bad)}, as {dtype})")
     return (cast[None] if x.ndim == 2 else cast), False, None if x.ndim == 2 else x.shape[0]
 
 
@@ -207,9 +208,9 @@ def checked_targets(
     if live is not None:
         found = np.where(live[..., None], found, dtype.type(0))
     if not np.isfinite(found).all():
-        raise DataError(f"{owner}: targets hold NaN or infinity (first at {_first_bad(found)}, as {dtype})")
+        raise DataError(f"{owner}: targets hold NaN or infinity (first at {first_place(~np.isfinite(found))}, as {dtype})")
     if share and found.size and not (found.min() >= 0 and found.max() <= 1):
-        at = tuple(int(i) for i in np.argwhere((found < 0) | (found > 1))[0])
+        at = first_place((found < 0) | (found > 1))
         raise DataError(f"{owner}: target {found[at]:g} at {at} is outside 0 to 1, which a sigmoid's targets are")
     return found
 
@@ -239,7 +240,7 @@ def check_tokens(owner: str, tokens: Array, size: int, lengths: Any = None) -> N
         wrong = ((tokens < 0) | (tokens >= size)) & _read(tokens.shape, lengths)
         if not wrong.any():
             return
-        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = first_place(wrong)
         place = f"position {where[-1]}" + (f" of sequence {where[0]}" if len(where) > 1 else "")
         raise TokenError(
             f"{owner}: token {int(tokens[where])} at {place} is outside the vocabulary of {size}, 0 to {size - 1}"
@@ -266,7 +267,3 @@ def checked_reset(cell: str, reset: Any, batch: int, steps: int) -> Array:
             f"{cell}: reset is {reset.dtype} {written(reset.shape)}; truth values ({steps}) or ({batch}, {steps}) are wanted"
         )
     return np.array(np.broadcast_to(reset, (batch, steps)).T)  # a copy: a gradient reads it again
-
-
-def _first_bad(array: Array) -> str:
-    return str(tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]))

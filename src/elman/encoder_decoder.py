@@ -364,10 +364,9 @@ class EncoderDecoder:
             except ValueError:
                 raise ShapeError(f"{self.name}: targets of different lengths; pad them, give target_lengths") from None
             if lengths is not None and targets.ndim == (2 if tokens else 3):
-                lengths = checked_lengths(f"{self.name}, targets", lengths, *targets.shape[:2])
-        if lengths is not None and np.ndim(targets) == (2 if tokens else 3):
-            targets = np.array(targets)
-            targets[np.arange(targets.shape[1]) >= np.asarray(lengths)[:, None]] = self.start if tokens else 0
+                ends = checked_lengths(f"{self.name}, targets", lengths, *targets.shape[:2])
+                targets = np.array(targets)
+                targets[np.arange(targets.shape[1]) >= ends[:, None]] = self.start if tokens else 0
         found: Array = self.decoder._input(targets)
         if found.ndim == (1 if tokens else 2):
             return np.concatenate((self._begin(1)[0], found[:-1]))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array
+from elman.arrays import as_array, first_place
 from elman.checks import as_type, checked_share
 from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
@@ -75,6 +75,6 @@ def checked_weights(owner: str, weights: Any, live: Array) -> Array:
         )
     found = np.where(live, found, 0.0)
     if found.size and not (found.min() >= 0 and found.max() < np.inf):
-        at = tuple(int(i) for i in np.argwhere(~((found >= 0) & (found < np.inf)))[0])
+        at = first_place(~((found >= 0) & (found < np.inf)))
         raise DataError(f"{owner}: weight {found[at]:g} at {at}; weights are finite, and 0 or more")
     return found

@@ -146,9 +146,10 @@ class Layer(ABC):
         Raises `SettingError` for a pair where layers cannot run on from a state.
         """
         cut = checked_truncation(truncate)
-        overlapping = cut if isinstance(cut, tuple) else None
-        asked: dict[str, Any] = {"truncate": None if overlapping else cut, "gradient": True, "seed": dropout_seed}
-        flow, states, batch = self._inward(x, state, lengths, reset, **asked, recompute=recompute)
+        once, overlapping = (None, cut) if isinstance(cut, tuple) else (cut, None)
+        flow, states, batch = self._inward(
+            x, state, lengths, reset, truncate=once, gradient=True, seed=dropout_seed, recompute=recompute
+        )
         flow.inner = not checked_truth("input_gradient", input_gradient)
         if overlapping and self._reads_from_end:
             raise SettingError(f"{self.name}: truncate={overlapping}, but a direction reads from the end of a sequence")

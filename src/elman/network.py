@@ -206,9 +206,9 @@ class Network(ABC):
         recompute: bool = False,
     ) -> Scored:
         x, smoothing = self._input(x, lengths), checked_smoothing("Model", label_smoothing, self.head.gate)
-        how: dict[str, Any] = {"truncate": truncate, "dropout_seed": dropout_seed, "recompute": recompute}
-        how["input_gradient"] = False
-        record = self.rnn.record(x, state, lengths, reset, **how)
+        record = self.rnn.record(
+            x, state, lengths, reset, truncate=truncate, dropout_seed=dropout_seed, recompute=recompute, input_gradient=False
+        )
         batch, lengths = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, lengths)

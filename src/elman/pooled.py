@@ -108,8 +108,8 @@ class Pooled(Layer):
         given = self._initial(flow.x.shape[1]) if states is None else states
         inner = None if states is None else {name: value for name, value in given.items() if name != POOL}
         below = self.layer._through(flow, inner) if flow.overlap else self.layer._pass(flow, inner, keep)
-        asked: dict[str, Any] = {"tokens": False, "truncate": None, "overlap": None, "inner": False}
-        above = self._pool._pass(replace(flow, x=below.y, **asked), given[POOL])
+        read = replace(flow, x=below.y, tokens=False, truncate=None, overlap=None, inner=False)
+        above = self._pool._pass(read, given[POOL])
 
         def back(dy: Array, d_states: Tree) -> tuple[dict[str, Array], Array | None, Tree]:
             assert above.back is not None, "a gradient was asked for"

@@ -4,21 +4,20 @@ Their states are one batch. It stands in a lane while steps are pushed, where th
 """
 
 from collections.abc import Iterable, Mapping
-from threading import RLock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array
+from elman.arrays import as_array, first_place
 from elman.errors import DataError, SettingError, ShapeError, StreamError
 from elman.gates import Array
 from elman.lanes import PoolLane
 from elman.shapes import written
 from elman.states import State
-from elman.streams import Running
+from elman.streams import Closing, Running
 
 
-class Streams:
+class Streams(Closing):
     """A pool of independent streams that advance together: one call pushes to all of them, or to those that have data.
 
     Made by `model.streams(n)` or `layer.streams(n)`. Each stream has a number, from 0 on, that is never given again; `join`
@@ -32,10 +31,13 @@ class Streams:
     (State(gru, h (5)), Streams(gru: 1, 2))
     """
 
+    _ended = "this pool of streams is closed; streams(n) opens another"
+    _copied = "a pool of streams is not copied or pickled; its state is, and join(state[row]) goes on from it"
+
     def __init__(self, of: Running, count: int = 0) -> None:
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
             raise SettingError(f"streams({count!r}): a number of streams, 0 or more, is wanted")
-        self._of, self._lock, self._closed = of, RLock(), False
+        super().__init__(of)
         self._rows = {number: number for number in range(count)}
         self._next, self._state = int(count), of._resumed(None, int(count))
         self._lane: PoolLane | None = None  # while there is one, the states stand in it
@@ -123,24 +125,9 @@ class Streams:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def close(self) -> None:
-        """End the pool: from now on nothing can be pushed, and nobody joins. Closing twice does nothing."""
-        with self._lock:
-            self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         numbers = ", ".join(map(str, self._rows)) if len(self._rows) <= 8 else f"{len(self._rows)} streams"
         return f"Streams({self._of.name}: {numbers or 'none'}{', closed' * self._closed})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fix = "its state is, and join(state[row]) goes on from it"
-        raise StreamError(f"{self._of.name}: a pool of streams is not copied or pickled; {fix}")
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -210,8 +197,8 @@ class Streams:
             array = np.asarray(x)
             wrong = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0, bool)
             if wrong.any():
-                place = tuple(int(i) for i in np.argwhere(wrong)[0])
-                raise DataError(f"{self._of.name}: what stream {number} is given holds NaN or infinity (first at {place})")
+                at = first_place(wrong)
+                raise DataError(f"{self._of.name}: what stream {number} is given holds NaN or infinity (first at {at})")
 
     def _chosen(self, numbers: Iterable[int]) -> list[int]:
         """Rows of streams. Raises `StreamError` for numbers that are not there, or twice."""
@@ -228,10 +215,6 @@ class Streams:
             twice = next(number for number in numbers if numbers.count(number) > 1)
             raise StreamError(f"{self._of.name}: stream {twice} is named twice; push a chunk for several steps")
         return [self._rows[number] for number in numbers]
-
-    def _open(self) -> None:
-        if self._closed:
-            raise StreamError(f"{self._of.name}: this pool of streams is closed; streams(n) opens another")
 
 
 def _array(name: str, x: Any) -> Array:

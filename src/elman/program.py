@@ -101,8 +101,9 @@ class Program:
         backwards: bool = False,
     ) -> Run:
         """Run over inputs by name, `[T, B, ...]`, from states `[B, ...]`; `lengths` `[B]` and `backwards` as in a target."""
-        way: dict[str, Any] = {"lengths": lengths, "backwards": backwards, "inward": self.asked.gradient}
-        outcome = self._forward.run(prepared, inputs, states, **way)
+        outcome = self._forward.run(
+            prepared, inputs, states, lengths=lengths, backwards=backwards, inward=self.asked.gradient
+        )
         kept = {name: inputs[name] if name in inputs else outcome.outputs[name] for name in self._kept}
         return Run(outcome, kept, lengths, backwards)
 
@@ -169,9 +170,10 @@ class Program:
         assert self._backward is not None, "this program was made without a gradient"
         inputs = dict(run.kept) | {OUTPUT_GRADIENT + name: value for name, value in d_outputs.items()}
         last = {GRADIENT + n: np.zeros_like(s) if d_states is None else d_states[n] for n, s in run.outcome.states.items()}
-        way: dict[str, Any] = {"lengths": run.lengths, "backwards": not run.backwards, "inward": True, "totals": totals}
         ready = self.prepare_backward(parameters) if prepared is None else prepared
-        found = self._backward.run(ready, inputs, last, **way)
+        found = self._backward.run(
+            ready, inputs, last, lengths=run.lengths, backwards=not run.backwards, inward=True, totals=totals
+        )
         zeros = {name: np.zeros_like(value) for name, value in parameters.items() if name not in found.sums}
         return replace(found, sums={name: (found.sums | zeros)[name] for name in parameters})
 

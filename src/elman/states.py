@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array
+from elman.arrays import as_array, first_place
 from elman.errors import DataError, ModelFileError, ShapeError, one_line
 from elman.gates import Array
 from elman.io import safetensors
@@ -280,7 +280,7 @@ def checked_state(
             with np.errstate(over="ignore"):
                 array = array.astype(dtype)
         if not np.isfinite(array).all():
-            first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            first = first_place(~np.isfinite(array))
             raise DataError(f"{cell}: state {name} holds NaN or infinity (first at {first}, as {dtype})")
         states[name] = array.reshape(rows, *shape)
     return states

@@ -41,7 +41,38 @@ class Running(Protocol):
         ...
 
 
-class Stream:
+class Closing:
+    """What is pushed to until it is closed; a `with` block closes it. Pushes from several threads come one after another."""
+
+    _ended: str
+    """What is said where it is closed."""
+
+    _copied: str
+    """What is said where it is copied."""
+
+    def __init__(self, of: Running) -> None:
+        self._of, self._lock, self._closed = of, RLock(), False
+
+    def close(self) -> None:
+        """End it: from now on it takes nothing more. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise StreamError(f"{self._of.name}: {self._copied}")
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StreamError(f"{self._of.name}: {self._ended}")
+
+
+class Stream(Closing):
     """A sequence that goes on: `push` a step or a chunk, and the state is kept for the next push.
 
     Made by `model.stream()` or `layer.stream()`; a `with` block closes it. One stream may be pushed to from several threads,
@@ -53,9 +84,12 @@ class Stream:
     ((5,), (4, 5), Stream(gru, 5 steps))
     """
 
+    _ended = "this stream is closed; stream() opens another"
+    _copied = "a stream is not copied or pickled; its state is, and stream(state) goes on from it"
+
     def __init__(self, of: Running, state: State | None = None) -> None:
-        self._of, self._lock, self._closed, self._steps = of, RLock(), False, 0
-        self._state = of._resumed(state, None)
+        super().__init__(of)
+        self._state, self._steps = of._resumed(state, None), 0
         self._lane: LayerLane | None = None  # while there is one, the state stands in it
         self._may_have_lane = True
 
@@ -107,24 +141,5 @@ class Stream:
             first = self._of._resumed(state, None)
             self._state, self._steps, self._lane = first, 0, None
 
-    def close(self) -> None:
-        """End the stream: from now on nothing can be pushed. Closing twice does nothing."""
-        with self._lock:
-            self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"Stream({self._of.name}, {self._steps} step{'s' * (self._steps != 1)}{', closed' * self._closed})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fix = "its state is, and stream(state) goes on from it"
-        raise StreamError(f"{self._of.name}: a stream is not copied or pickled; {fix}")
-
-    def _open(self) -> None:
-        if self._closed:
-            raise StreamError(f"{self._of.name}: this stream is closed; stream() opens another")

@@ -16,8 +16,6 @@ from elman.proof import Proof
 from elman.rnn import RNN
 from elman.stack import Backwards, Bidirectional, Stack
 
-Parameters = Mapping[str, Array]
-
 GATES = ("ifgo", "rzn")
 
 ROUNDED = 0.02

@@ -44,8 +44,9 @@ class Transcribes(Network):
         (True, 'by')
         """
         x = self._input(x, lengths)
-        how: dict[str, Any] = {"truncate": self.bptt_truncate, "dropout_seed": dropout_seed, "input_gradient": False}
-        record = self.rnn.record(x, state, lengths, reset, **how)
+        record = self.rnn.record(
+            x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed, input_gradient=False
+        )
         batch, held = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, held)[..., None]
@@ -87,8 +88,7 @@ class Transcribes(Network):
         >>> loss > 0, len(gradients) == len(model.parameters)
         (True, True)
         """
-        asked = {"target_lengths": target_lengths, "blank": blank, "zero_infinity": zero_infinity}
-        score = self._ctc(targets, lengths, **asked)
+        score = self._ctc(targets, lengths, target_lengths, blank, zero_infinity=zero_infinity)
         return self.gradients_of(score, x, state, lengths, reset, dropout_seed=dropout_seed)
 
     def ctc_loss(
@@ -104,8 +104,7 @@ class Transcribes(Network):
         zero_infinity: bool = False,
     ) -> float:
         """The loss of `ctc_gradients`."""
-        asked = {"target_lengths": target_lengths, "blank": blank, "zero_infinity": zero_infinity}
-        score = self._ctc(targets, lengths, **asked)
+        score = self._ctc(targets, lengths, target_lengths, blank, zero_infinity=zero_infinity)
         return float(score(self.forward_propagation(x, state, lengths, reset).logits)[0])
 
     def ctc_decode(self, x: Any, state: Any = None, lengths: Any = None, *, blank: int = 0, width: int | None = None) -> Any:
@@ -116,15 +115,14 @@ class Transcribes(Network):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _ctc(self, targets: Any, lengths: Any, **asked: Any) -> Score:
+    def _ctc(self, targets: Any, lengths: Any, target_lengths: Any, blank: int, *, zero_infinity: bool) -> Score:
         self._check_transcribes()
 
         def score(logits: Array) -> tuple[float, Array]:
-            if logits.ndim == 2:
-                losses, d_logits = ctc(logits[None], np.asarray(targets)[None], lengths, **asked)
-                return float(losses[0]), d_logits[0]
-            losses, d_logits = ctc(logits, targets, lengths, **asked)
-            return float(np.mean(losses)), d_logits / len(losses)
+            one = logits.ndim == 2
+            z, labels = (logits[None], np.asarray(targets)[None]) if one else (logits, targets)
+            losses, d_logits = ctc(z, labels, lengths, target_lengths, blank, zero_infinity=zero_infinity)
+            return float(np.mean(losses)), d_logits[0] if one else d_logits / len(losses)
 
         return score
 

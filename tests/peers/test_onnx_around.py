@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.peers
 
 from onnx import helper  # noqa: E402
 
 from elman.io.onnx import run  # noqa: E402
+from onnx_sessions import session_of  # noqa: E402
 
 SEEDS = 8
 
@@ -301,10 +302,7 @@ def built(op, inputs, attributes, opset, outputs=1, domain=""):
 
 
 def runtime(made, given):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, given)
+    return session_of(made.SerializeToString()).run(None, given)
 
 
 def compare(case):

@@ -6,21 +6,18 @@ import pytest
 from hypothesis import strategies as st
 
 onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.peers
 
 import elman  # noqa: E402
 from onnx_cases import ACTIVATIONS, FUNCTIONS, WITH_ALPHA, WITH_BETA, arrays, feed, literal, model, random_attributes  # noqa: E402
+from onnx_sessions import session_of  # noqa: E402
 
 KINDS = ["RNN", "GRU", "LSTM"]
 
 
 def runtime(made, inputs):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
-        None, inputs
-    )
+    return session_of(made.SerializeToString()).run(None, inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:.*it reads from the end of a sequence:UserWarning")]
 
 import elman  # noqa: E402
 from elman.io import maps, packing  # noqa: E402
 from elman.io.onnx import run, save  # noqa: E402
 from elman.testing import random_cell  # noqa: E402
+from onnx_sessions import session_of  # noqa: E402
 
 OPERATOR = {"elman": "RNN", "gru": "GRU", "gru_reset_before": "GRU", "lstm": "LSTM", "lstm_peephole": "LSTM"}
 RNG = np.random.default_rng(0)
@@ -29,10 +30,8 @@ def rnn(cell, **settings):
 
 
 def runtime(path, inputs):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs), strict=True))
+    opened = session_of(path)
+    return dict(zip([output.name for output in opened.get_outputs()], opened.run(None, inputs), strict=True))
 
 
 def flat(state, before):

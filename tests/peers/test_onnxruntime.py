@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import elman
+from onnx_sessions import session_of
 
 onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.peers
 
 T, B, I, H = 7, 3, 5, 6
@@ -50,7 +51,7 @@ def session(name, parameters):
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session_of(model.SerializeToString())
 
 
 @pytest.mark.parametrize("lengths", [(T, T, T), (4, 7, 2)])

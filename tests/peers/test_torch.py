@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import elman
-from torch_nets import KINDS, STATES, named
+from torch_nets import KINDS, STATES, detached, given, gradients_of, parameters_of, run, taken
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -21,17 +21,9 @@ def module_of(kind: str, dtype: str, inputs: int = INPUTS, hidden: int = H):
     return getattr(torch.nn, KINDS[kind])(inputs, hidden, batch_first=True, dtype=getattr(torch, dtype))
 
 
-def parameters_of(kind: str, module) -> dict[str, np.ndarray]:
-    return named(kind, module.parameters(), lambda b_input, b_hidden: b_input + b_hidden)
-
-
-def gradients_of(kind: str, module) -> dict[str, np.ndarray]:
-    return named(kind, (array.grad for array in module.parameters()), lambda b_input, _: b_input)
-
-
 def ours(kind: str, module, dtype: str) -> elman.RNN:
     rnn = elman.RNN(getattr(elman.cells, kind), input=module.input_size, hidden=module.hidden_size, dtype=dtype)
-    rnn.update(parameters_of(kind, module))
+    rnn.update(parameters_of(kind, module.parameters()))
     return rnn
 
 
@@ -47,14 +39,12 @@ def leaf(array: np.ndarray):
 
 
 def theirs(states: dict) -> object:
-    """The state as a module takes it: layer first, and a pair for the lstm."""
-    packed = tuple(tensor[None] for tensor in states.values())
-    return packed if len(packed) == 2 else packed[0]
+    """The state as a module takes it, layer first."""
+    return given(tensor[None] for tensor in states.values())
 
 
 def state_of(kind: str, state) -> dict[str, np.ndarray]:
-    tensors = state if isinstance(state, tuple) else (state,)
-    return {name: tensor[0].detach().numpy() for name, tensor in zip(STATES[kind], tensors, strict=True)}
+    return {name: tensor[0].detach().numpy() for name, tensor in zip(STATES[kind], taken(state), strict=True)}
 
 
 def assert_close(got, expected, dtype: str) -> None:
@@ -66,12 +56,6 @@ def assert_close(got, expected, dtype: str) -> None:
 def assert_fields(state, expected: dict[str, np.ndarray], dtype: str) -> None:
     for name, array in expected.items():
         assert_close(getattr(state, name), array, dtype)
-
-
-def packed_run(module, x, states: dict, lengths: tuple[int, ...]):
-    packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-    y, state = module(packed, theirs(states))
-    return torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)[0], state
 
 
 # ---------------------------------------------------------------- forward
@@ -96,7 +80,7 @@ def test_packed_lengths(kind, dtype):
     x, states, _ = random_arrays(kind, dtype, (B,))
     y, state = ours(kind, module, dtype)(x, states, lengths=np.array(LENGTHS))
     tensors = {name: torch.tensor(array) for name, array in states.items()}
-    expected_y, expected = packed_run(module, torch.tensor(x), tensors, LENGTHS)
+    expected_y, expected = run(module, torch.tensor(x), theirs(tensors), LENGTHS)
     assert_close(y, expected_y.detach().numpy(), dtype)
     assert_fields(state, state_of(kind, expected), dtype)
 
@@ -113,9 +97,9 @@ def test_gradients(kind, lengths, dtype):
     rnn = ours(kind, module, dtype)
     p, dx, d_state = rnn.gradients(x, dy, states, lengths=None if lengths is None else np.array(lengths))
     x, states = leaf(x), {name: leaf(array) for name, array in states.items()}
-    y = packed_run(module, x, states, lengths)[0] if lengths else module(x, theirs(states))[0]
+    y, _ = run(module, x, theirs(states), lengths)
     (y * torch.tensor(dy)).sum().backward()
-    expected = gradients_of(kind, module)
+    expected = gradients_of(kind, module.parameters())
     assert set(p) == set(expected)
     for name, array in expected.items():
         assert_close(p[name], array, dtype)
@@ -134,10 +118,10 @@ def test_truncated_gradients(kind, truncate):
     for t in range(0, T, truncate):
         part = slice(t, t + truncate)
         y, state = module(x[:, part], state)
-        state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+        state = detached(state)
         loss = loss + (y * torch.tensor(dy[:, part])).sum()
     loss.backward()
-    for name, array in gradients_of(kind, module).items():
+    for name, array in gradients_of(kind, module.parameters()).items():
         assert_close(p[name], array, "float64")
     assert_close(dx, x.grad.numpy(), "float64")
     assert_fields(d_state, {name: tensor.grad.numpy() for name, tensor in states.items()}, "float64")
@@ -155,20 +139,21 @@ def test_model(kind, truncate):
     model = elman.Model(
         symbols, hidden_dim=H, bptt_truncate=truncate, cell=getattr(elman.cells, kind), seed=0, dtype="float64"
     )
-    model.update(parameters_of(kind, module) | {"wya": linear.weight.detach().numpy(), "by": linear.bias.detach().numpy()})
+    read = {"wya": linear.weight.detach().numpy(), "by": linear.bias.detach().numpy()}
+    model.update(parameters_of(kind, module.parameters()) | read)
     loss, gradients, _ = model.gradients(tokens, targets)
 
     x, state, ys = torch.nn.functional.one_hot(torch.tensor(tokens), symbols).double(), None, []
     for t in range(0, T, truncate or T):
         y, state = module(x[None, t : t + (truncate or T)], state)
-        state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+        state = detached(state)
         ys.append(y[0])
     logits = linear(torch.cat(ys))
     expected_loss = torch.nn.functional.cross_entropy(logits, torch.tensor(targets))
     expected_loss.backward()
     assert_close(model.forward_propagation(tokens).logits, logits.detach().numpy(), "float64")
     assert_close(loss, expected_loss.item(), "float64")
-    expected = gradients_of(kind, module) | {"wya": linear.weight.grad.numpy(), "by": linear.bias.grad.numpy()}
+    expected = gradients_of(kind, module.parameters()) | {"wya": linear.weight.grad.numpy(), "by": linear.bias.grad.numpy()}
     assert set(gradients) == set(expected)
     for name, array in expected.items():
         assert_close(gradients[name], array, "float64")

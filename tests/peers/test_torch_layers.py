@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import elman
-import torch_nets
-from torch_nets import KINDS, STATES
+from torch_nets import KINDS, STATES, given, gradients_of, parameters_of, run, taken
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -28,12 +27,12 @@ def parts(both: bool, layers: int = 2) -> list[tuple[str, str]]:
     return [(f"l{layer}{end}", f"{layer}.{way}") for layer in range(layers) for end, way in ways]
 
 
-def named(kind: str, module: Any, both: bool, read: Callable, join: Callable, layers: int = 2) -> dict[str, np.ndarray]:
-    """PyTorch's stacked arrays under the names of the equations, part by part; `read` takes a parameter to an array."""
+def by_part(of: Callable, kind: str, module: Any, both: bool, layers: int = 2) -> dict[str, np.ndarray]:
+    """`parameters_of` or `gradients_of`, part by part."""
     found = {}
     for end, part in parts(both, layers):
-        arrays = (read(getattr(module, f"{name}_{end}")) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        found |= {part + name: value for name, value in torch_nets.named(kind, arrays, join).items()}
+        held = (getattr(module, f"{name}_{end}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        found |= {part + name: value for name, value in of(kind, held).items()}
     return found
 
 
@@ -49,7 +48,7 @@ def problem(kind: str, dtype: str, both: bool) -> tuple[Any, elman.Stack, np.nda
         return elman.Bidirectional(one, two) if both else one
 
     stack = elman.Stack([layer(INPUTS), layer(wide)])
-    stack.update(named(kind, module, both, lambda array: array.detach(), lambda b_input, b_hidden: b_input + b_hidden))
+    stack.update(by_part(parameters_of, kind, module, both))
     rng = np.random.default_rng(6)
     x, dy = (rng.normal(size=(B, T, size)).astype(dtype) for size in (INPUTS, wide))
     states = [rng.normal(size=(len(parts(both)), B, H)).astype(dtype) for _ in STATES[kind]]
@@ -64,17 +63,6 @@ def tree(kind: str, both: bool, states: list[np.ndarray]) -> dict[str, Any]:
         fields = {name: array[k] for name, array in zip(STATES[kind], states, strict=True)}
         found[layer] |= {way: fields} if way else fields
     return found
-
-
-def run(module: Any, x: Any, states: list[Any], lengths: tuple[int, ...] | None) -> tuple[Any, tuple[Any, ...]]:
-    given = tuple(states) if len(states) == 2 else states[0]
-    if lengths is None:
-        y, last = module(x, given)
-    else:
-        packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-        y, last = module(packed, given)
-        y = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)[0]
-    return y, last if isinstance(last, tuple) else (last,)
 
 
 def assert_close(got: np.ndarray, expected: np.ndarray, dtype: str) -> None:
@@ -99,9 +87,9 @@ def pairs(state: elman.State, wanted: dict[str, Any]) -> Iterator[tuple[np.ndarr
 def test_values(kind, dtype, both, lengths):
     module, stack, x, states, _ = problem(kind, dtype, both)
     y, last = stack(x, tree(kind, both, states), lengths=lengths)
-    expected, ends = run(module, torch.tensor(x), [torch.tensor(state) for state in states], lengths)
+    expected, end = run(module, torch.tensor(x), given(map(torch.tensor, states)), lengths)
     assert_close(y, expected.detach().numpy(), dtype)
-    for got, wanted in pairs(last, tree(kind, both, [end.detach().numpy() for end in ends])):
+    for got, wanted in pairs(last, tree(kind, both, [each.detach().numpy() for each in taken(end)])):
         assert_close(got, wanted, dtype)
 
 
@@ -118,12 +106,12 @@ def test_gradients(kind, dtype, both, lengths):
     p, d_x, d_first = record.gradients(dy, tree(kind, both, d_last))
     leaves = [torch.tensor(state, requires_grad=True) for state in states]
     x = torch.tensor(x, requires_grad=True)
-    y, ends = run(module, x, leaves, lengths)
+    y, end = run(module, x, given(leaves), lengths)
     loss = (y * torch.tensor(dy)).sum()
-    for end, weights in zip(ends, d_last, strict=True):
-        loss = loss + (end * torch.tensor(weights)).sum()
+    for each, weights in zip(taken(end), d_last, strict=True):
+        loss = loss + (each * torch.tensor(weights)).sum()
     loss.backward()
-    expected = named(kind, module, both, lambda array: array.grad, lambda b_input, _: b_input)
+    expected = by_part(gradients_of, kind, module, both)
     assert set(p) == set(expected)
     for name, array in expected.items():
         assert_close(p[name], array, dtype)
@@ -139,12 +127,12 @@ def test_one_bidirectional_layer_of_one_sequence(kind):
     module = getattr(torch.nn, KINDS[kind])(INPUTS, H, bidirectional=True, dtype=torch.float64)
     cell = getattr(elman.cells, kind)
     both = elman.Bidirectional(*(elman.RNN(cell, input=INPUTS, hidden=H, dtype="float64", seed=seed) for seed in (0, 1)))
-    found = named(kind, module, True, lambda array: array.detach(), lambda b_input, b_hidden: b_input + b_hidden, layers=1)
+    found = by_part(parameters_of, kind, module, True, layers=1)
     both.update({name.removeprefix("0."): array for name, array in found.items()})
     x = np.random.default_rng(9).normal(size=(T, INPUTS))
     y, last = both(x)
     expected, end = module(torch.tensor(x))
     assert_close(y, expected.detach().numpy(), "float64")
-    first = (end[0] if isinstance(end, tuple) else end).detach().numpy()
+    first = taken(end)[0].detach().numpy()
     for k, way in enumerate(("forward", "backward")):
         assert_close(last[way][STATES[kind][0]], first[k], "float64")

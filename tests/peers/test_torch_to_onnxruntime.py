@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")]
 
 from elman.io import pytorch  # noqa: E402
 from elman.io.onnx import save  # noqa: E402
+from onnx_sessions import session_of  # noqa: E402
 
 B, T, I, H, V = 3, 7, 4, 5, 9
 KINDS = {
@@ -58,14 +59,12 @@ def test_a_module(kind, both, bias, tmp_path):
     kinds = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
     count = 2 * (1 + (both and kind == "projected"))
     assert [name for name in kinds if name in ("RNN", "GRU", "LSTM", "Scan")] == [KINDS[kind][2]] * count
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", options, providers=["CPUExecutionProvider"])
+    opened = session_of(tmp_path / "net.onnx")
     with torch.no_grad():
         whole, padded = net(x).numpy(), net(x, lengths).numpy()
-    (y,) = session.run(None, {"x": x.numpy(), "lengths": np.full(B, T, np.int32)})
+    (y,) = opened.run(None, {"x": x.numpy(), "lengths": np.full(B, T, np.int32)})
     np.testing.assert_allclose(y, whole, rtol=0, atol=1e-5)
-    (y,) = session.run(None, {"x": x.numpy(), "lengths": lengths})
+    (y,) = opened.run(None, {"x": x.numpy(), "lengths": lengths})
     for k, length in enumerate(lengths):
         np.testing.assert_allclose(y[k, :length], padded[k, :length], rtol=0, atol=1e-5)
         assert not y[k, length:].any()

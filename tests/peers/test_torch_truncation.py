@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import elman
-from torch_nets import KINDS, STATES, named
+from torch_nets import KINDS, STATES, detached, given, gradients_of, parameters_of
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("store")]
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 B, T, INPUTS, H = 4, 11, 5, 18
@@ -20,13 +20,6 @@ LENGTHS = (4, 11, 1, 8)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_target = pytest.mark.parametrize("target", ["llvm", "numpy"])
 with_lengths = pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
-        yield
 
 
 class Problem:
@@ -39,7 +32,7 @@ class Problem:
         if target == "llvm":
             pytest.importorskip("llvmlite")
         self.rnn = elman.RNN(getattr(elman.cells, kind), input=INPUTS, hidden=H, dtype=dtype, target=target)
-        self.rnn.update(named(kind, self.module.parameters(), lambda b_input, b_hidden: b_input + b_hidden))
+        self.rnn.update(parameters_of(kind, self.module.parameters()))
         self.x, self.dy = self.drawn(B, T, INPUTS), self.drawn(B, T, H)
         self.state = {name: self.drawn(B, H) for name in STATES[kind]}
         self.lengths = lengths
@@ -67,13 +60,12 @@ class Problem:
                     y = self.module(x[b : b + 1, start:stop], state)[0]
                     loss = loss + (y[0, begin - start :] * torch.tensor(self.dy[b, begin:stop])).sum()
         loss.backward()
-        found = named(self.kind, (p.grad for p in self.module.parameters()), lambda b_input, _: b_input)
+        found = gradients_of(self.kind, self.module.parameters())
         return found | {"d_x": x.grad.numpy()} | {name: value.grad.numpy() for name, value in first.items()}
 
     def packed(self, state: dict[str, Any]) -> Any:
-        """As a module takes it: layer first, and a pair for the lstm."""
-        tensors = tuple(value[None] for value in state.values())
-        return tensors if len(tensors) == 2 else tensors[0]
+        """As a module takes it, layer first."""
+        return given(value[None] for value in state.values())
 
     def ours(self, truncate: Any, **asked: Any) -> dict[str, np.ndarray]:
         found = self.rnn.gradients(self.x, self.dy, self.state, self.lengths, truncate=truncate, **asked)
@@ -111,9 +103,9 @@ def test_detached_in_one_loop(kind, dtype):
     for start in range(0, T, 4):
         y, state = p.module(x[:, start : start + 4], state)
         loss = loss + (y * torch.tensor(p.dy[:, start : start + 4])).sum()
-        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        state = detached(state)
     loss.backward()
-    wanted = named(kind, (q.grad for q in p.module.parameters()), lambda b_input, _: b_input)
+    wanted = gradients_of(kind, p.module.parameters())
     wanted |= {"d_x": x.grad.numpy()} | {name: value.grad.numpy() for name, value in first.items()}
     for recompute in (False, True):
         p.assert_close(p.ours(4, recompute=recompute), wanted)

@@ -20,7 +20,7 @@ from elman.bench.processes import Start
 from elman.bench.rates import Level
 from elman.bench.run import TOLERANCE, TWIN, Result
 from elman.targets.llvm.machine import Machine
-from elman.viz import hung, plain
+from elman.viz.terminal import say
 
 TITLES = {
     "sequences": "whole sequences of vectors, us a step (T = 200, or 100 of a batch; input = H)",
@@ -157,13 +157,13 @@ def head(console: Console, facts: Facts) -> None:
     wanted = "" if facts.load is None else f", load {facts.load:.1f}"
     versions = ", ".join(f"{name}\u00a0{version}" for name, version in facts.versions.items())  # which stay together
     told = textwrap.fill(versions, 80, break_long_words=False, break_on_hyphens=False).replace("\u00a0", " ")
-    _say(console, f"{processor()}, {facts.machine.name}, float32{wanted}\n{told}\n")
+    say(console, f"{processor()}, {facts.machine.name}, float32{wanted}\n{told}\n")
     names = "".join(f"{count} thread{'s' * (count != 1)}".rjust(12) for count in facts.counts)
     _print(console, f"{'this machine':24}{names}", "bold")
     reads = {level.name: f"{level.name}, {_bytes(level.read)} read" for level in facts.levels}
     for name, speeds in facts.speeds.items():
         shown = "".join(f"{speeds[count]:12.0f}" for count in facts.counts)
-        _say(console, f"{reads.get(name, name):24}{shown} {'GB/s' if name in reads else 'GFLOP/s'}")
+        say(console, f"{reads.get(name, name):24}{shown} {'GB/s' if name in reads else 'GFLOP/s'}")
     tell_busy(console, facts, [])
 
 
@@ -178,7 +178,7 @@ class Table:
         """Print a row; in red where a peer is faster."""
         point, others = result.point, self._others(result)
         if self._head[:2] != (point.part, point.vocabulary):
-            _say(self.console, "\n" + TITLES[point.part].format(vocabulary=point.vocabulary))
+            say(self.console, "\n" + TITLES[point.part].format(vocabulary=point.vocabulary))
         if self._head != (point.part, point.vocabulary, others):
             self._head = point.part, point.vocabulary, others
             columns = "".join(f"{name:>8}{'ratio':>6}" for name in others)
@@ -208,9 +208,9 @@ def tell_processes(console: Console, found: Found) -> None:
     if start is not None:
         _print(console, f"\n{'ms of a new process':20}{'import':>8}{'first':>8}{'compiled':>10}{'stored':>8}", "bold")
         times = f"{start.imported:8.0f}{start.first:8.0f}{start.compiled:10.0f}{start.stored:8.1f}"
-        _say(console, f"{'lstm 128':20}{times}")
+        say(console, f"{'lstm 128':20}{times}")
     if found.memory is not None:
-        _say(console, f"\na million tokens through lstm 128, chunk by chunk: {found.memory / 1e6:.1f} MB")
+        say(console, f"\na million tokens through lstm 128, chunk by chunk: {found.memory / 1e6:.1f} MB")
 
 
 def busy(facts: Facts, results: Sequence[Result]) -> list[str]:
@@ -242,7 +242,7 @@ def tell_checks(console: Console, found: Found) -> None:
     for result in found.results:
         for name, apart in result.refused.items():
             where = f"{result.point.part} {result.point.cell} {result.point.sizes}"
-            _say(console, f"{name} was not timed at {where}: its outputs differ by {apart:.2g}, not {TOLERANCE}")
+            say(console, f"{name} was not timed at {where}: its outputs differ by {apart:.2g}, not {TOLERANCE}")
 
 
 def _told(check: Check) -> str:
@@ -273,8 +273,3 @@ def _bytes(count: int) -> str:
 def _print(console: Console, text: str, style: str) -> None:
     """Columns, which never wrap."""
     console.print(Text(text, style=style), soft_wrap=True)
-
-
-def _say(console: Console, text: str) -> None:
-    text = plain(text)
-    console.print(hung(text, console.width) if console.is_terminal else text)

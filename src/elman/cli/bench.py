@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from elman.bench.grid import Point, Size
+    from elman.bench.report import Found
 
 PROCESSES = ("starts", "memory")
 """Parts beside those of the grid: how processes start, and what a long sequence takes."""
@@ -46,7 +47,8 @@ def bench(
     target("llvm")  # or why it cannot be had, before what needs it is imported
     from elman.bench import grid, picture
 
-    chosen, names = _words(parts, "--parts") or [*grid.PARTS, *PROCESSES], _words(cells, "--cells")
+    chosen = shared.names_of(parts, "--parts") or [*grid.PARTS, *PROCESSES]
+    names = shared.names_of(cells, "--cells")
     unknown = next((part for part in chosen if part not in (*grid.PARTS, *PROCESSES)), None)
     if unknown is not None:
         raise SettingError(f"--parts {unknown}: parts are {', '.join((*grid.PARTS, *PROCESSES))}")
@@ -74,7 +76,6 @@ def _run(
     plot: Path | None,
 ) -> None:
     from elman.bench import peers, picture, rates, report, run
-    from elman.bench.processes import memory, started
     from elman.targets.llvm.machine import current
 
     machine, console = current(), shared.console()
@@ -84,7 +85,7 @@ def _run(
     levels = rates.levels(rates.caches(), counts[-1])
     speeds, spread = measures.levels(levels)
     facts = report.Facts(machine, levels, speeds, measures.peers, counts, seconds, report.load(), spread)
-    table, found, stopped = report.Table(console, measures.peers), report.Found(), False
+    table, found, stopped = None if as_json else report.Table(console, measures.peers), report.Found(), False
     if not as_json:
         report.head(console, facts)
     try:
@@ -92,14 +93,9 @@ def _run(
             for point in points:
                 tell(f"{point.part}: {point.cell} {point.sizes}")
                 found.results.append(measures.measured(point, seconds))
-                if not as_json:
+                if table is not None:
                     table.add(found.results[-1])
-            for part in processes:
-                tell(part)
-                if part == "starts":
-                    found.start = started(times)
-                else:
-                    found.memory = memory()
+            _measure_processes(processes, times, found, tell)
     except KeyboardInterrupt:
         stopped = True
     if plot is not None and found.results:
@@ -112,6 +108,18 @@ def _run(
         report.tell_busy(console, facts, found.results)
     if stopped:
         raise typer.Exit(130)  # what a shell expects of a command that Ctrl-C has stopped
+
+
+def _measure_processes(processes: Sequence[str], times: int, found: "Found", tell: Callable[[str], None]) -> None:
+    """What is measured in processes of its own."""
+    from elman.bench.processes import memory, started
+
+    for part in processes:
+        tell(part)
+        if part == "starts":
+            found.start = started(times)
+        else:
+            found.memory = memory()
 
 
 @contextlib.contextmanager
@@ -133,16 +141,6 @@ def _bar(console: "Console", total: int, *, quiet: bool) -> Iterator[Callable[[s
             begun = True
 
         yield tell
-
-
-def _words(text: str | None, option: str) -> list[str] | None:
-    """Words with commas between them, each once."""
-    if text is None:
-        return None
-    words = list(dict.fromkeys(word.strip() for word in text.split(",")))
-    if "" in words:
-        raise SettingError(f"{option} {text!r}: names are wanted, with commas between them")
-    return words
 
 
 def _size(text: str) -> "Size":

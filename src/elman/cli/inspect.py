@@ -29,7 +29,7 @@ def inspect(
     from elman.viz import terminal
     from elman.viz import values as viz
 
-    names, chosen = _names(values), _numbers(units)
+    names, chosen = shared.names_of(values, "--values", "; without it, they are listed"), _numbers(units)
     _check_options(names, chosen, output, as_json)
     net = shared.opened(model)
     vocabulary = shared.vocabulary_of(net, speaks=False)
@@ -56,16 +56,6 @@ def inspect(
             shared.print_json(row)
     else:
         viz.table(shared.console(), vocabulary, tokens, found, chosen)
-
-
-def _names(text: str | None) -> list[str] | None:
-    """Names with commas between them, each once."""
-    if text is None:
-        return None
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    if "" in names:
-        raise SettingError(f"--values {text!r}: names are wanted, with commas between them; without it, they are listed")
-    return names
 
 
 def _numbers(text: str | None) -> list[int] | None:

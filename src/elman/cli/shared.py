@@ -94,6 +94,16 @@ def typed(text: str, name: str, *, as_bytes: bool) -> str | bytes:
     return data if as_bytes else decoded(data, f"{name}: ", "convert it", OTHERWISE)
 
 
+def names_of(text: str | None, option: str, otherwise: str = "") -> list[str] | None:
+    """Names with commas between them, each once; None where the option is not given. Raises `SettingError`."""
+    if text is None:
+        return None
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if "" in names:
+        raise SettingError(f"{option} {text!r}: names are wanted, with commas between them{otherwise}")
+    return names
+
+
 def further_sizes(cell: Cell) -> list[str]:
     """Names of the sizes of a cell that no option of their own gives."""
     return [name for name in cell.sizes if name not in ("input", "hidden")]

@@ -142,8 +142,8 @@ class SequenceEstimator(BaseEstimator, ABC):
         ours: dict[str, Any] = {
             name: size for name, size in named.items() if name in cell.sizes or name in (self.sizes or {})
         }
-        settings: dict[str, Any] = {"dtype": self.dtype, "target": self.target, "recurrent_dropout": self.recurrent_dropout}
-        return RNN(cell, seed=seed, **settings, **ours)
+        dropout = self.recurrent_dropout
+        return RNN(cell, dtype=self.dtype, seed=seed, target=self.target, recurrent_dropout=dropout, **ours)
 
     def _pool(self, pool: Any) -> str:
         """A pool that gives one vector for a sequence. Raises `SettingError`."""

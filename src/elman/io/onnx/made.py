@@ -92,7 +92,7 @@ def opened(source: Any, *, level: int = 3) -> Opened:
     [declared] = file.inputs.values()
     found = followed(file, example(file.name, declared, FREE[0], 2))
     try:
-        made = Opened(_built(file, found), file, found)
+        made = Opened(_built(found), file, found)
     except ElmanError as error:
         raise ModelFileError(f"{file.name}: its layers and equations make no model: {error}; {AS_IT_IS}") from error
     for free in FREE:
@@ -114,7 +114,7 @@ def example(name: str, declared: Declared, free: tuple[int, ...], symbols: int) 
     return tokens.astype(declared.dtype) if declared.dtype.kind in "iu" else rng.normal(size=sizes).astype(declared.dtype)
 
 
-def _built(file: ImportedModel, found: Followed) -> Model:
+def _built(found: Followed) -> Model:
     bases: list[Base] = []
     base: Base | None = found.flow.base
     while base is not None and base.layer is not None:
