@@ -105,12 +105,27 @@ class Trainer:
         return self
 
     def __next__(self) -> Progress:
-        """One update. Raises `DataError` where its numbers are not finite: the model then keeps its parameters."""
+        """One update, or none: what breaks it off, Ctrl-C too, leaves everything as it was before.
+
+        Raises `DataError` where its numbers are not finite.
+        """
         if self.step >= self.steps:
             raise StopIteration
-        batch, rate = self.source.take(), self.schedule(self.step)
+        place, parameters = self.source.position(), self._parameters()
+        carried = self.memory, self.average, self.state, self.step, self.symbols
+        try:
+            return self._update(parameters)
+        except BaseException:
+            self.source.seek(place)
+            self.memory, self.average, self.state, self.step, self.symbols = carried
+            if not _are_same(self.model.parameters, parameters):
+                self.model.update(parameters)
+            raise
+
+    def _update(self, parameters: Mapping[str, Array]) -> Progress:
+        batch, rate = self.source.take(), float(self.schedule(self.step))
         state = None if batch.anew else self.state
-        parameters, noise = self._parameters(), self._noise() if self.model.rnn._drops else None
+        noise = self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
             loss, gradients, last, norm = found or self._scored(batch, state, noise)
@@ -119,11 +134,10 @@ class Trainer:
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
                 where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
+        average = self.average if self.averaging is None else self.averaging.update(updated, self.average)
         self.model._adopt(updated)
         self._updated = updated
-        if self.averaging is not None:
-            self.average = self.averaging.update(updated, self.average)
-        self.memory, self.state = memory, last
+        self.memory, self.average, self.state = memory, average, last
         self.step, self.symbols = self.step + 1, self.symbols + batch.symbols
         return Progress(self.step, loss, norm, self.symbols, self.seconds, rate)
 
@@ -161,7 +175,7 @@ class Trainer:
     def _parameters(self) -> Mapping[str, Array]:
         """The parameters of the model: as the last update gave them, where they are these still."""
         now, last = self.model.parameters, self._updated
-        return last if len(now) == len(last) and all(map(is_, now.values(), last.values())) else now
+        return last if _are_same(now, last) else now
 
     def _unbounded(self, loss: float, norm: float, rate: float, where: str) -> str:
         return (
@@ -247,6 +261,11 @@ class Trainer:
             theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
             if theirs != ours:
                 raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+
+
+def _are_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Whether the arrays of one are those of the other, not equal ones."""
+    return len(one) == len(other) and all(map(is_, one.values(), other.values()))
 
 
 def _equations(facts: Mapping[str, Any]) -> Any:
