@@ -210,6 +210,15 @@ OTHERS = {
     "seed": (lambda: words(seed=1), "the checkpoint is of a training with seed 8, this one has 1"),
     "optimiser": (lambda: words(optimiser=optim.SGD()), "the checkpoint is of a training with optimiser Adam(...)"),
     "schedule": (lambda: words(schedule=Constant(0.1)), "the checkpoint is of a training with schedule WarmUp(...)"),
+    "label smoothing": (
+        lambda: words(label_smoothing=0.1),
+        "the checkpoint is of a training with label_smoothing None, this one has 0.1",
+    ),
+    "a rule of one's own": (
+        lambda: words(schedule=lambda step: 0.01),
+        "the checkpoint is of a training with schedule WarmUp(schedule=Cosine(rate=0.05, steps=23, floor=0.0), steps=4), "
+        "this one has another",
+    ),
     "averaging": (
         lambda: words(averaging=Averaging()),
         "the checkpoint is of a training with averaging None, this one has Averaging(decay=0.999)",
@@ -248,6 +257,7 @@ def test_settings_out_of_range():
         ({"steps": 0}, "steps=0 must be an integer, 1 or more"),
         ({"clip": 0.0}, "clip=0.0 must be a number above 0"),
         ({"seed": -1}, "seed=-1 must be an integer, 0 or more"),
+        ({"label_smoothing": 1}, "Trainer: label_smoothing=1 must be a share, at least 0 and below 1"),
     ):
         with pytest.raises(SettingError) as caught:
             words(**settings)

@@ -18,6 +18,7 @@ from elman.checks import checked_seed
 from elman.data import Batch, Source
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
+from elman.gradient_checks import checked_smoothing
 from elman.model import Model
 from elman.network import Network
 from elman.optim import are_finite, global_norm
@@ -52,8 +53,9 @@ class Trainer:
 
     `source` gives the batches, such as `elman.data.Streams`; `optimiser` turns gradients into new parameters, at the rate
     that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients. `seed` draws what dropout
-    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). The state goes on from batch to
-    batch, unless a batch begins anew. Stop asking, and the model stands as it is.
+    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). `label_smoothing` and `recompute`
+    are as for `gradients` of the model; the latter, for long sequences, changes no bit of what is compiled. The state goes
+    on from batch to batch, unless a batch begins anew. Stop asking, and the model stands as it is.
 
     `save` writes all of it to one file, and `resume`, in a trainer that is made alike, goes on from there to the same bits.
     Raises `SettingError` for settings out of range.
@@ -82,6 +84,8 @@ class Trainer:
         clip: float = 1.0,
         seed: int = 0,
         averaging: Averaging | None = None,
+        label_smoothing: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         if not isinstance(model, Network):
             raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
@@ -92,6 +96,8 @@ class Trainer:
         self.model, self.source, self.optimiser, self.schedule = model, source, optimiser, schedule
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
         self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
+        self.label_smoothing = checked_smoothing("Trainer", label_smoothing, model.head.gate)
+        self.recompute = bool(recompute)
         self.step = self.symbols = 0
         self.memory = optimiser.memory(model.parameters)
         self.state: State | None = None
@@ -127,8 +133,7 @@ class Trainer:
         state = None if batch.anew else self.state
         noise = self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
-            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
-            loss, gradients, last, norm = found or self._scored(batch, state, noise)
+            loss, gradients, last, norm = self._scored(parameters, batch, state, noise)
             scale = self.clip / norm if norm > self.clip else 1.0
             updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
@@ -162,9 +167,14 @@ class Trainer:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
 
-    def _scored(self, batch: Batch, state: State | None, noise: int | None) -> Scored:
-        """Loss, gradients, last state and norm on the long way."""
-        how: dict[str, Any] = {"lengths": batch.lengths, "dropout_seed": noise}
+    def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
+        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed."""
+        if not (self.label_smoothing or self.recompute):
+            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
+            if found is not None:
+                return found
+        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute}
+        how |= {"lengths": batch.lengths, "dropout_seed": noise}
         loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
         return loss, gradients, last, global_norm(gradients)
 
@@ -243,19 +253,22 @@ class Trainer:
         """What must be the same where a training goes on."""
         told = {"optimiser": self.optimiser, "schedule": self.schedule, "averaging": self.averaging}
         named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
+        if self.label_smoothing:
+            named["label_smoothing"] = repr(self.label_smoothing)
         return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": self.model.rnn.dtype.name}
 
     def _check_settings(self, facts: Mapping[str, Any]) -> None:
         try:
-            known = facts["settings"].items()
+            known, wanted = dict(facts["settings"]), self._settings()
             whole = facts["step"] >= 0 and facts["symbols"] >= 0 and {"source", "state"} <= facts.keys()
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             whole = False
         if not whole:
             raise CheckpointError("the checkpoint holds no training; one that Trainer.save wrote is wanted")
-        for name, ours in self._settings().items():
-            theirs = dict(known).get(name)
+        for name in {**wanted, **known}:
+            theirs, ours = (held.get(name) for held in (known, wanted))
             if theirs != ours:
+                ours = ours if name in wanted else "another"
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model) and facts.get("model") is not None:
             theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
