@@ -1,5 +1,6 @@
 """Trainings that are broken off amid an update, and runs whose text, folder or settings are no longer the same."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from elman import checkpoints, locks, optim
-from elman.errors import CheckpointError, DataError, SettingError
+from elman.errors import CheckpointError, DataError, ModelFileError, SettingError
 from elman.journal import Journal, entries
 from elman.runs import LOG, Run, facts_of
 from elman.schedules import Averaging, EarlyStopping
@@ -137,6 +138,31 @@ def test_rates_and_measures_of_any_number_go_into_the_log(tmp_path):
         pytest.raises(SettingError, match="measure gave None; it gives a loss, one number, the lower the better"),
     ):
         next(iter(run))
+
+
+def test_a_line_of_the_log_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Where room is made on a full disk, and the same process goes on."""
+    with Journal(tmp_path / LOG) as journal:
+        journal.add({"step": 1})
+        file, full = journal._file, [True]
+
+        class Full:
+            def write(self, line):
+                if not full[0]:
+                    return file.write(line)
+                if len(line) < 10:  # the rest of it
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return file.write(line[:7])
+
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+        monkeypatch.setattr(journal, "_file", Full())
+        with pytest.raises(ModelFileError, match="No space left on device"):
+            journal.add({"step": 2})
+        full[0] = False
+        journal.add({"step": 3})
+    assert list(entries(tmp_path / LOG)) == [{"step": 1}, {"step": 3}]
 
 
 def test_facts_that_are_no_plain_data_are_refused(tmp_path):

@@ -262,9 +262,22 @@ def test_settings_out_of_range():
         with pytest.raises(SettingError) as caught:
             words(**settings)
         assert str(caught.value) == message
-    with pytest.raises(SettingError) as caught:
-        Trainer(RNN(cells.gru, input=1, hidden=1), words().source, optim.Adam(), Constant(0.1), steps=1)
-    assert str(caught.value) == "Trainer: RNN is no network that is trained so; a Model is wanted"
+
+
+def test_parts_that_are_none_are_refused():
+    good = words()
+    parts = {"model": good.model, "source": good.source, "optimiser": optim.Adam(), "schedule": Constant(0.1)}
+    for given, message in (
+        ({"model": RNN(cells.gru, input=1, hidden=1)}, "RNN is no network that is trained so; a Model is wanted"),
+        ({"source": [1, 2, 3]}, "the source is a list, which gives no batches; elman.data.Streams(...) makes one of a "
+         "sequence, Padded(...) of many"),
+        ({"optimiser": "adam"}, "optimiser='adam' is none; take one such as elman.optim.Adam()"),
+        ({"schedule": 0.1}, "schedule=0.1 is none; take one such as elman.schedules.Constant(0.01)"),
+        ({"averaging": 0.9}, "averaging=0.9 is none; take elman.schedules.Averaging(0.999), or None"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError) as caught:
+            Trainer(**parts | given, steps=1)
+        assert str(caught.value) == f"Trainer: {message}"
 
 
 # ---------------------------------------------------------------- damaged files
@@ -738,7 +751,8 @@ def test_a_write_that_ends_in_the_midst_loses_nothing(command, text, tmp_path, m
         patch.setattr(*((Shelf, "put", put_limited) if where == "checkpoint" else (Journal, "add", add_limited)))
         done = command("train", text, "--run", tmp_path / "run", *options)
     log = (tmp_path / "run" / LOG).read_bytes()
-    assert log.endswith(b"}\n") == (where == "checkpoint")  # else the last line is cut off
+    assert log.endswith(b"}\n")  # the line that did not fit is gone, all of it
+    assert json.loads(log.splitlines()[-1])["step"] == (30 if where == "checkpoint" else 20)
     goes_on_after(done, command, tmp_path / "run", tmp_path / "whole", "cannot be written: File too large")
 
 

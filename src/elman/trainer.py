@@ -87,8 +87,7 @@ class Trainer:
         label_smoothing: float = 0.0,
         recompute: bool = False,
     ) -> None:
-        if not isinstance(model, Network):
-            raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
+        _check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
         if not (isinstance(clip, int | float | np.number) and clip > 0):
@@ -129,7 +128,8 @@ class Trainer:
             raise
 
     def _update(self, parameters: Mapping[str, Array]) -> Progress:
-        batch, rate = self.source.take(), float(self.schedule(self.step))
+        batch, rate = self.source.take(), self.schedule(self.step)
+        rate = float(rate) if isinstance(rate, np.number) else rate  # a number of Python, as the log wants
         state = None if batch.anew else self.state
         noise = self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
@@ -274,6 +274,21 @@ class Trainer:
             theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
             if theirs != ours:
                 raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+
+
+def _check_parts(model: Any, source: Any, optimiser: Any, schedule: Any, averaging: Any) -> None:
+    """Raises `SettingError` for a part that is none."""
+    if not isinstance(model, Network):
+        raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
+    if not all(hasattr(source, name) for name in ("take", "position", "seek")):
+        fix = "elman.data.Streams(...) makes one of a sequence, Padded(...) of many"
+        raise SettingError(f"Trainer: the source is a {type(source).__name__}, which gives no batches; {fix}")
+    if not isinstance(optimiser, Optimiser):
+        raise SettingError(f"Trainer: optimiser={optimiser!r} is none; take one such as elman.optim.Adam()")
+    if not callable(schedule):
+        raise SettingError(f"Trainer: schedule={schedule!r} is none; take one such as elman.schedules.Constant(0.01)")
+    if not (averaging is None or isinstance(averaging, Averaging)):
+        raise SettingError(f"Trainer: averaging={averaging!r} is none; take elman.schedules.Averaging(0.999), or None")
 
 
 def _are_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
