@@ -3,9 +3,11 @@
 import errno
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -80,6 +82,39 @@ def test_an_update_that_is_broken_off_has_not_been(make, moment, monkeypatch):
     for again in (trainer, rest):
         assert [told(now) for now in again] == updates[5:]
         assert_same(again.checkpoint(), whole.checkpoint())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such clock")
+def test_a_training_that_is_broken_off_many_times_ends_with_the_same_bits():
+    """By a signal at any moment, wherever Python looks for one."""
+    whole, trainer = (words(steps=300, averaging=Averaging()) for _ in range(2))
+    updates = [told(now) for now in whole]
+    each, rng, inside, hits, stuck = whole.seconds / len(updates), Random(3), [], 0, 0
+
+    def interrupt(*_):
+        if inside:
+            inside.clear()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while trainer.step < trainer.steps:
+            step = trainer.step
+            try:
+                inside.append(True)
+                updates_long = (0.3 + 2 * rng.random()) * (1 + stuck)  # so that a slow machine comes to an end
+                signal.setitimer(signal.ITIMER_REAL, updates_long * each)
+                for now in trainer:
+                    assert told(now) == updates[now.step - 1]
+                inside.clear()
+            except KeyboardInterrupt:
+                hits += 1
+            stuck = 0 if trainer.step > step else stuck + 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits > 30
+    assert_same(trainer.checkpoint(), whole.checkpoint())
 
 
 def test_an_update_that_diverges_has_not_been():
