@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from elman import checkpoints, locks, optim
+from elman.checkpoints import Shelf
 from elman.errors import CheckpointError, DataError, ModelFileError, SettingError
 from elman.journal import Journal, entries
 from elman.runs import LOG, Run, facts_of
@@ -313,6 +314,23 @@ def test_a_run_that_was_copied_writes_its_own_model(command, text, tmp_path):
     (tmp_path / "model").unlink()
     assert command("train", "--resume", tmp_path / "third").code == 0
     assert (tmp_path / "model").read_bytes() == model
+
+
+def test_a_run_that_goes_on_on_another_target_tells_so(command, text, tmp_path, monkeypatch):
+    """As where the compiler is missing on the machine that it was moved to: the bits are others from then on."""
+    pytest.importorskip("llvmlite")
+    folder = tmp_path / "run"
+    monkeypatch.setenv("ELMAN_TARGET", "llvm")
+    assert command("train", text, "--run", folder, *SMALL, "--steps", 8, "--save-every", 4).code == 0
+    Shelf(folder).path(8).unlink()
+    told = "it was on the target llvm, and goes on on numpy: its bits are not those of a run that never stopped"
+    done = command("train", "--resume", folder)
+    assert (done.code, told in done.lines) == (0, False)
+    Shelf(folder).path(8).unlink()
+    monkeypatch.setenv("ELMAN_TARGET", "numpy")
+    done = command("train", "--resume", folder)
+    assert (done.code, told in done.lines) == (0, True)
+    assert checkpoints.read(Shelf(folder).path(8)).facts["target"] == "numpy"
 
 
 def test_facts_that_are_no_paths_are_damage(command, text, tmp_path):

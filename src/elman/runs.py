@@ -44,8 +44,9 @@ class Run:
     another place for what the log is told, of steps after that it is given.
 
     Where the folder holds such a run already, it goes on from the last checkpoint that is whole: to the same bits, and the
-    same log save for times. `resumed` is the step that it goes on from, `damaged` what was passed over. Raises
-    `CheckpointError` where no checkpoint is whole, or the folder holds another training.
+    same log save for times. `resumed` is the step that it goes on from, `damaged` what was passed over, `target_before` the
+    target of the checkpoint where that is another, and the bits with it. Raises `CheckpointError` where no checkpoint is
+    whole, or the folder holds another training.
 
     >>> import tempfile, numpy as np, elman
     >>> from elman import data, journal, optim, schedules
@@ -82,6 +83,7 @@ class Run:
         self._measured = 0
         self.shelf = Shelf(self.folder, keep)
         self.damaged: list[CheckpointError] = []
+        self.target_before: str | None = None
         with contextlib.ExitStack() as opened:
             opened.enter_context(locks.alone_in(self.folder))
             _begin(self.folder, {} if facts is None else facts)
@@ -175,6 +177,8 @@ class Run:
             best, stopping = found.facts["best"], _goes_on(self.stopping, found.facts["stopping"])
             self.trainer.restore(found)
             self.best, self.stopping = None if best is None else Best(**best), stopping
+            before = found.facts.get("target")
+            self.target_before = before if before != self.trainer.target else None
             self.shelf.drop_after(step)
             return step
         if self.damaged:

@@ -1,7 +1,6 @@
 """Trainer: a network, where its batches come from, and how it is updated; all that it is goes into a checkpoint."""
 
 import contextlib
-import json
 import math
 import os
 import time
@@ -22,10 +21,11 @@ from elman.gradient_checks import checked_smoothing
 from elman.model import Model
 from elman.network import Network
 from elman.optim import are_finite, global_norm
+from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
-from elman.shapes import written
 from elman.states import State, from_tree
+from elman.training_checks import check_alike, check_parts, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
@@ -87,7 +87,7 @@ class Trainer:
         label_smoothing: float = 0.0,
         recompute: bool = False,
     ) -> None:
-        _check_parts(model, source, optimiser, schedule, averaging)
+        check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
         if not (isinstance(clip, int | float | np.number) and clip > 0):
@@ -145,6 +145,11 @@ class Trainer:
         self.memory, self.average, self.state = memory, average, last
         self.step, self.symbols = self.step + 1, self.symbols + batch.symbols
         return Progress(self.step, loss, norm, self.symbols, self.seconds, rate)
+
+    @property
+    def target(self) -> str:
+        """The target on which it runs: each has bits of its own."""
+        return chosen(self.model.readout.target).name
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -207,6 +212,7 @@ class Trainer:
             "source": self.source.position(),
             "state": None if self.state is None else self.state._tree(),
             "settings": self._settings(),
+            "target": self.target,
             "model": self.model._facts() if isinstance(self.model, Model) else None,
         }
         return Checkpoint(arrays, facts)
@@ -221,7 +227,7 @@ class Trainer:
         self._check_settings(facts)
         parts = {part: checkpoints.part(arrays, f"{part}.") for part in (*self._parts(), "state")}
         for part, ours in self._parts().items():
-            _check_alike(part, parts[part], ours)
+            check_alike(part, parts[part], ours)
         before = self.source.position()
         try:
             self.source.seek(facts["source"])
@@ -238,7 +244,7 @@ class Trainer:
         checkpoints.write(path, *self.checkpoint())
 
     def resume(self, path: str | os.PathLike[str]) -> Self:
-        """Go on from a file that `save` wrote: what follows has the bits of a training that never stopped.
+        """Go on from a file that `save` wrote: on one target what follows has the bits of a training that never stopped.
 
         Raises `CheckpointError` for a file that is damaged, or of another training.
         """
@@ -271,39 +277,11 @@ class Trainer:
                 ours = ours if name in wanted else "another"
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model) and facts.get("model") is not None:
-            theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
+            theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))
             if theirs != ours:
                 raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
-
-
-def _check_parts(model: Any, source: Any, optimiser: Any, schedule: Any, averaging: Any) -> None:
-    """Raises `SettingError` for a part that is none."""
-    if not isinstance(model, Network):
-        raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
-    if not all(hasattr(source, name) for name in ("take", "position", "seek")):
-        fix = "elman.data.Streams(...) makes one of a sequence, Padded(...) of many"
-        raise SettingError(f"Trainer: the source is a {type(source).__name__}, which gives no batches; {fix}")
-    if not isinstance(optimiser, Optimiser):
-        raise SettingError(f"Trainer: optimiser={optimiser!r} is none; take one such as elman.optim.Adam()")
-    if not callable(schedule):
-        raise SettingError(f"Trainer: schedule={schedule!r} is none; take one such as elman.schedules.Constant(0.01)")
-    if not (averaging is None or isinstance(averaging, Averaging)):
-        raise SettingError(f"Trainer: averaging={averaging!r} is none; take elman.schedules.Averaging(0.999), or None")
 
 
 def _are_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
     """Whether the arrays of one are those of the other, not equal ones."""
     return len(one) == len(other) and all(map(is_, one.values(), other.values()))
-
-
-def _equations(facts: Mapping[str, Any]) -> Any:
-    """What a model is, beside its parameters and how it was trained."""
-    return json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
-
-
-def _check_alike(part: str, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> None:
-    """Raises `CheckpointError` unless both have the same names, shapes and types."""
-    for name in sorted(set(theirs) | set(ours)):
-        told = [f"{held[name].dtype} {written(held[name].shape)}" if name in held else "missing" for held in (theirs, ours)]
-        if told[0] != told[1]:
-            raise CheckpointError(f"the checkpoint does not fit this {part}: {name} is {told[0]}, wanted: {told[1]}")

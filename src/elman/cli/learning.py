@@ -191,6 +191,9 @@ def _opened(
         console.print(f"passed over: {plain(str(error))}")
     if run.resumed:
         console.print(f"going on after update {run.resumed:,}")
+    if run.target_before:
+        other = f"it was on the target {run.target_before}, and goes on on {trainer.target}"
+        console.print(f"{other}: its bits are not those of a run that never stopped")
     return run
 
 
