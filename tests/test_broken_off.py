@@ -246,6 +246,21 @@ def test_a_folder_stays_locked_when_its_facts_are_read(tmp_path):
     assert subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=True).stdout == "in\n"
 
 
+def test_a_run_that_may_not_be_written_is_told_in_words(tmp_path, monkeypatch):
+    with Run(tmp_path, words()):
+        pass
+    opened = Path.open
+
+    def refused(path, mode="r", *given, **more):
+        if path.name == "run.json" and "+" in mode:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, mode, *given, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(ModelFileError, match=r"run\.json cannot be written: Permission denied"):
+        Run(tmp_path, words())
+
+
 def test_what_was_left_half_written_goes(tmp_path):
     with Run(tmp_path, words()):
         pass

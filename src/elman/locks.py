@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from elman.errors import CheckpointError
+from elman.errors import CheckpointError, ModelFileError
 
 try:
     import fcntl
@@ -31,9 +31,14 @@ def alone_in(folder: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """The file, locked meanwhile, where a network shares folders and these have no locks. Raises as `alone_in`.
 
-    Alone it would not do: a process loses it as soon as it reads the file once more.
+    Alone it would not do: a process loses it as soon as it reads the file once more. Raises `ModelFileError` too, where the
+    file cannot be written.
     """
-    with path.open("r+b") as file:
+    try:
+        file = path.open("r+b")
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be written: {error.strerror or error}") from error
+    with file:
         if fcntl is not None:
             _lock(file.fileno(), fcntl.lockf, path.parent)
         yield
