@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import elman
-from elman import train
+from elman import Trainer, train
 from elman.corpus import read_corpus
-from elman.data import Streams
+from elman.data import Padded, Streams
 from elman.errors import DataError, SettingError, TokenError
 from elman.optim import Adam, clip_by_norm
 from elman.sampling import Sampling
+from elman.schedules import Constant
 from elman.text import Vocabulary
 from elman.train import Settings, bigram_bits, evaluate, split
 from oracles import CELLS, cross_entropy, one_hot, readout, unroll
@@ -180,6 +181,42 @@ def test_an_update_is_gradients_clipping_and_adam():
     for name, value in p.parameters.items():
         np.testing.assert_allclose(model.parameters[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
     assert [now.seconds for now in told] == sorted(now.seconds for now in told)
+
+
+@pytest.mark.parametrize("pool", [None, "max"])
+def test_labels_are_smoothed_and_steps_made_again_as_the_trainer_is_told(pool):
+    """Against the gradients of the model, update by update; what is made again changes no bit where it is compiled."""
+    pytest.importorskip("llvmlite")
+    how = {"recurrent_dropout": 0.2, "target": "llvm"}
+    rng = np.random.default_rng(2)
+    x = [rng.normal(size=(int(steps), 3)).astype(np.float32) for steps in rng.integers(1, 30, 20)]
+    targets = rng.integers(0, 4, 20) if pool else [rng.integers(0, 4, len(each)) for each in x]
+
+    def parts():
+        layers = [elman.RNN(elman.cells.lstm, input=size, hidden=5, seed=size, **how) for size in (3, 5)]
+        model = elman.Model.from_layers(elman.Stack(layers, dropout=0.3), 4, pool=pool, bptt_truncate=None if pool else 7)
+        return model, Padded(x, targets, batch=6, seed=1)
+
+    def losses(**settings):
+        model, source = parts()
+        trainer = Trainer(model, source, Adam(), Constant(0.1), steps=11, clip=0.5, seed=3, **settings)
+        return [(now.loss, now.norm) for now in trainer], {name: p.tobytes() for name, p in model.parameters.items()}
+
+    (model, source), rule, told = parts(), Adam(), []
+    memory = rule.memory(model.parameters)
+    for step in range(11):
+        batch, noise = source.take(), int(np.random.SeedSequence((3, step)).generate_state(1)[0])
+        asked = {"lengths": batch.lengths, "label_smoothing": 0.2, "dropout_seed": noise}
+        loss, gradients, _ = model.gradients(batch.x, batch.targets, **asked)
+        gradients, norm = clip_by_norm(gradients, 0.5)
+        new, memory = rule.update(model.parameters, gradients, memory, 0.1)
+        model.update(new)
+        told.append((loss, norm))
+    smoothed, plain = losses(label_smoothing=0.2), losses()
+    np.testing.assert_allclose(smoothed[0], told, rtol=1e-5)
+    assert abs(smoothed[0][-1][0] - plain[0][-1][0]) > 1e-3
+    assert losses(recompute=True) == plain
+    assert losses(recompute=True, label_smoothing=0.2) == smoothed
 
 
 def test_the_state_is_carried_from_window_to_window(monkeypatch):

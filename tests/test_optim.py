@@ -379,8 +379,26 @@ def test_arrays_that_do_not_fit_are_told():
         ((p, g, SGD(momentum=0.5).memory(p)), SettingError,
          "Adam: the memory has no second/w; memory(parameters) makes the first one"),
         ((p | {"w": np.ones((3, 4), int)}, g, memory), DataError, "Adam: the parameter w holds int64, floats are wanted"),
+        ((p | {"b": [1.0] * 4}, g, memory), DataError,
+         "Adam: the parameter b is a list; an array is wanted, as numpy.asarray makes it"),
+        ((p, g | {"b": [1.0] * 4}, memory), DataError,
+         "Adam: the gradient of b is a list; an array is wanted, as numpy.asarray makes it"),
+        ((p, g, memory | {"first/b": [0.0] * 4}), DataError,
+         "Adam: the memory first/b is a list; an array is wanted, as numpy.asarray makes it"),
     ]  # fmt: skip
     for arguments, kind, text in wrong:
         with pytest.raises(kind) as caught:
             rule.update(*arguments, 0.1)
         assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("clip", [clip_by_norm, clip_by_value])
+def test_gradients_that_are_no_floats_are_not_clipped(clip):
+    """Scaled, integers would all be zero."""
+    for given, text in (
+        (np.array([3, 4]), "the gradient of w holds int64; floats are wanted"),
+        ([3.0, 4.0], "the gradient of w is a list; an array is wanted, as numpy.asarray makes it"),
+    ):
+        with pytest.raises(DataError) as caught:
+            clip({"b": np.ones(2), "w": given}, 1.0)
+        assert str(caught.value) == f"{clip.__name__}: {text}"

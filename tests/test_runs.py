@@ -210,6 +210,15 @@ OTHERS = {
     "seed": (lambda: words(seed=1), "the checkpoint is of a training with seed 8, this one has 1"),
     "optimiser": (lambda: words(optimiser=optim.SGD()), "the checkpoint is of a training with optimiser Adam(...)"),
     "schedule": (lambda: words(schedule=Constant(0.1)), "the checkpoint is of a training with schedule WarmUp(...)"),
+    "label smoothing": (
+        lambda: words(label_smoothing=0.1),
+        "the checkpoint is of a training with label_smoothing None, this one has 0.1",
+    ),
+    "a rule of one's own": (
+        lambda: words(schedule=lambda step: 0.01),
+        "the checkpoint is of a training with schedule WarmUp(schedule=Cosine(rate=0.05, steps=23, floor=0.0), steps=4), "
+        "this one has another",
+    ),
     "averaging": (
         lambda: words(averaging=Averaging()),
         "the checkpoint is of a training with averaging None, this one has Averaging(decay=0.999)",
@@ -248,13 +257,27 @@ def test_settings_out_of_range():
         ({"steps": 0}, "steps=0 must be an integer, 1 or more"),
         ({"clip": 0.0}, "clip=0.0 must be a number above 0"),
         ({"seed": -1}, "seed=-1 must be an integer, 0 or more"),
+        ({"label_smoothing": 1}, "Trainer: label_smoothing=1 must be a share, at least 0 and below 1"),
     ):
         with pytest.raises(SettingError) as caught:
             words(**settings)
         assert str(caught.value) == message
-    with pytest.raises(SettingError) as caught:
-        Trainer(RNN(cells.gru, input=1, hidden=1), words().source, optim.Adam(), Constant(0.1), steps=1)
-    assert str(caught.value) == "Trainer: RNN is no network that is trained so; a Model is wanted"
+
+
+def test_parts_that_are_none_are_refused():
+    good = words()
+    parts = {"model": good.model, "source": good.source, "optimiser": optim.Adam(), "schedule": Constant(0.1)}
+    for given, message in (
+        ({"model": RNN(cells.gru, input=1, hidden=1)}, "RNN is no network that is trained so; a Model is wanted"),
+        ({"source": [1, 2, 3]}, "the source is a list, which gives no batches; elman.data.Streams(...) makes one of a "
+         "sequence, Padded(...) of many"),
+        ({"optimiser": "adam"}, "optimiser='adam' is none; take one such as elman.optim.Adam()"),
+        ({"schedule": 0.1}, "schedule=0.1 is none; take one such as elman.schedules.Constant(0.01)"),
+        ({"averaging": 0.9}, "averaging=0.9 is none; take elman.schedules.Averaging(0.999), or None"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError) as caught:
+            Trainer(**parts | given, steps=1)
+        assert str(caught.value) == f"Trainer: {message}"
 
 
 # ---------------------------------------------------------------- damaged files
@@ -588,7 +611,7 @@ def test_a_run_that_goes_on_takes_its_options_from_its_folder(command, text, tmp
     (tmp_path / "moved").write_text(TEXT[::-1])
     done = command("train", tmp_path / "moved", "--resume", folder)
     assert done.code == 2
-    assert "the checkpoint does not fit this training: Streams: the position is one of" in done.err
+    assert f"elman: --resume {folder}: the run was begun with another text of 1,080 bytes (sha256 " in done.err
 
 
 def test_two_at_a_time_in_one_folder_are_refused(command, text, tmp_path):
@@ -597,7 +620,7 @@ def test_two_at_a_time_in_one_folder_are_refused(command, text, tmp_path):
         while b"1/100000000" not in process.stdout.readline():
             assert process.poll() is None
         done = command("train", "--resume", tmp_path / "run")
-        assert done.err == f"elman: {tmp_path}/run: another process trains in this folder; wait for its end\n"
+        assert done.err == f"elman: {tmp_path}/run: another training goes on in this folder; wait for its end\n"
         process.send_signal(signal.SIGTERM)
         stopped = finish(process)
         assert (stopped.code, stopped.err) == (143, "")
@@ -728,7 +751,8 @@ def test_a_write_that_ends_in_the_midst_loses_nothing(command, text, tmp_path, m
         patch.setattr(*((Shelf, "put", put_limited) if where == "checkpoint" else (Journal, "add", add_limited)))
         done = command("train", text, "--run", tmp_path / "run", *options)
     log = (tmp_path / "run" / LOG).read_bytes()
-    assert log.endswith(b"}\n") == (where == "checkpoint")  # else the last line is cut off
+    assert log.endswith(b"}\n")  # the line that did not fit is gone, all of it
+    assert json.loads(log.splitlines()[-1])["step"] == (30 if where == "checkpoint" else 20)
     goes_on_after(done, command, tmp_path / "run", tmp_path / "whole", "cannot be written: File too large")
 
 

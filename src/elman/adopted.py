@@ -35,6 +35,14 @@ class Adopted:
             layer._hold(Renamed(values, names))
         self._values, self._held = values, self._now()
 
+    def restore(self, before: Mapping[str, Array]) -> None:
+        """Let the network have again what was the latest before: nothing is done where it still is."""
+        if isinstance(before, Flats):
+            if self.latest is not before:
+                self.take(before)
+        elif not all(map(is_, self._network.parameters.values(), before.values())):
+            self._network.update(before)
+
     def _now(self) -> list[Held]:
         return [layer._held for layer, _ in self._owners]
 

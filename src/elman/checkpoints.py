@@ -23,7 +23,7 @@ from elman.io import safetensors
 FORMAT, VERSION = "elman checkpoint", 1
 
 NAME = re.compile(r"step-(\d{8,})\.safetensors")
-LEFT_OVER = re.compile(r"\.(step-\d+\.safetensors|tokens\.npy)\..*\.part")
+LEFT_OVER = re.compile(r"\.((step-\d+|model)\.safetensors|tokens\.npy|run\.json|log\.jsonl)\..*\.part")
 """What a process that was killed while it wrote leaves beside them."""
 
 

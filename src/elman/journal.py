@@ -1,5 +1,6 @@
 """Journal: what a training tells as it goes, one JSON object a line, in a file that a resumed training continues."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -47,9 +48,7 @@ class Journal:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Add an entry; it survives the process from now on. Raises `ModelFileError` where there is no room."""
         line = (json.dumps(entry, allow_nan=False) + "\n").encode()
-        written = self._asked(lambda: self._file.write(line))
-        if written < len(line):
-            self._asked(lambda: self._file.write(line[written:]))
+        self._asked(lambda: self._append(line))
 
     def settle(self) -> None:
         """Wait until all entries are on the disk: they survive a power cut from now on."""
@@ -64,6 +63,18 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _append(self, line: bytes) -> None:
+        """Write a line, or nothing: half a line would spoil the one behind it."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(line)
+            if written < len(line):
+                self._file.write(line[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(before)
+            raise
 
     def _asked(self, action: Callable[[], Result]) -> Result:
         try:

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from elman.errors import SettingError
+from elman.errors import DataError, SettingError
 from elman.gates import Array, sqrt
 from elman.packs import Flats
 from elman.program import chosen
 from elman.rooms import rooms
-from elman.updates import Arrays, Numbers, Optimiser
+from elman.updates import Arrays, Numbers, Optimiser, checked_array
 
 
 def global_norm(arrays: Arrays) -> float:
@@ -58,6 +58,7 @@ def clip_by_norm(gradients: Arrays, limit: float) -> tuple[dict[str, Array], flo
     (array([0.6, 0.8]), 5.0)
     """
     _check_limit("clip_by_norm", limit)
+    _check_floats("clip_by_norm", gradients)
     norm = global_norm(gradients)
     if not norm > limit:
         return dict(gradients), norm
@@ -74,12 +75,19 @@ def clip_by_value(gradients: Arrays, limit: float) -> dict[str, Array]:
     array([ 1. , -0.5])
     """
     _check_limit("clip_by_value", limit)
+    _check_floats("clip_by_value", gradients)
     return {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
 
 
 def _check_limit(asked: str, limit: Any) -> None:
     if isinstance(limit, bool) or not isinstance(limit, int | float | np.number) or not limit > 0:
         raise SettingError(f"{asked}: limit={limit!r} must be a number above 0")
+
+
+def _check_floats(asked: str, gradients: Arrays) -> None:
+    for name, g in gradients.items():
+        if checked_array(f"{asked}: the gradient of {name}", g).dtype.kind != "f":
+            raise DataError(f"{asked}: the gradient of {name} holds {g.dtype}; floats are wanted")
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def backward(
 class Recomputed:
     """A run whose values are made again, stretch by stretch, when the gradient comes there.
 
-    `plain` runs without a gradient, `compiled` with one. What comes out is equal to the bit, for both sum in one order.
+    `plain` runs without a gradient, `compiled` with one. On the compiled target what comes out is equal to the bit, for both
+    sum in one order; NumPy sums a product over all steps in an order of its own.
     """
 
     def __init__(

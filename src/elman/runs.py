@@ -1,7 +1,7 @@
 """Run: a training in a folder, with checkpoints, a log and what it was started with; killed at any moment, it goes on.
 
 In the folder: `run.json`, what the training was made of; `log.jsonl`, what it told; `step-*.safetensors`, the last
-checkpoints and the best; where `elman train` made it `tokens.npy`, the text.
+checkpoints and the best; where `elman train` made it `tokens.npy`, the text, and `model.safetensors`, what it learnt.
 """
 
 import contextlib
@@ -9,10 +9,11 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
+from elman import locks
 from elman.checkpoints import Shelf, part, read
 from elman.errors import CheckpointError, ModelFileError, SettingError
 from elman.io.atomic import replacing
@@ -20,13 +21,8 @@ from elman.journal import Journal
 from elman.schedules import EarlyStopping
 from elman.trainer import Progress, Trainer
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
-
 FORMAT, VERSION = "elman run", 1
-FACTS, LOG, TOKENS = "run.json", "log.jsonl", "tokens.npy"
+FACTS, LOG, TOKENS, MODEL = "run.json", "log.jsonl", "tokens.npy", "model.safetensors"
 
 
 class Writer(Protocol):
@@ -48,8 +44,9 @@ class Run:
     another place for what the log is told, of steps after that it is given.
 
     Where the folder holds such a run already, it goes on from the last checkpoint that is whole: to the same bits, and the
-    same log save for times. `resumed` is the step that it goes on from, `damaged` what was passed over. Raises
-    `CheckpointError` where no checkpoint is whole, or the folder holds another training.
+    same log save for times. `resumed` is the step that it goes on from, `damaged` what was passed over, `target_before` the
+    target of the checkpoint where that is another, and the bits with it. Raises `CheckpointError` where no checkpoint is
+    whole, or the folder holds another training.
 
     >>> import tempfile, numpy as np, elman
     >>> from elman import data, journal, optim, schedules
@@ -83,11 +80,14 @@ class Run:
         self.folder, self.trainer, self.measure, self.stopping = Path(folder), trainer, measure, stopping
         self.save_every, self.log_every = save_every, log_every
         self.best: Best | None = None
+        self._measured = 0
         self.shelf = Shelf(self.folder, keep)
         self.damaged: list[CheckpointError] = []
-        _begin(self.folder, {} if facts is None else facts)
+        self.target_before: str | None = None
         with contextlib.ExitStack() as opened:
-            opened.enter_context(_locked(self.folder / FACTS))
+            opened.enter_context(locks.alone_in(self.folder))
+            _begin(self.folder, {} if facts is None else facts)
+            opened.enter_context(locks.locked(self.folder / FACTS))
             self.shelf.tidy()
             self.resumed = self._resume()
             self.journal = opened.enter_context(Journal(self.folder / LOG, after=self.resumed))
@@ -115,7 +115,6 @@ class Run:
             if last or now.step == 1 or now.step % self.log_every == 0:
                 self._tell(_entry(now))
             if last or now.step % self.save_every == 0:
-                self._measure()
                 self.save()
             yield now
 
@@ -125,15 +124,21 @@ class Run:
         return self.trainer.step >= self.trainer.steps or bool(self.stopping and self.stopping.stop)
 
     def save(self) -> None:
-        """Write a checkpoint of where the training stands, if there is none; the log is on the disk before it is."""
-        if self.trainer.step == max(self.shelf.steps, default=0):
+        """Write a checkpoint of where the training stands, if there is none; the log is on the disk before it is.
+
+        Where it is time to measure, that comes first: a run that goes on from here has not lost a look.
+        """
+        step = self.trainer.step
+        if step == max(self.shelf.steps, default=0):
             return
+        if step != self._measured and (step == self.trainer.steps or step % self.save_every == 0):
+            self._measure()
         self.journal.settle()
         arrays, facts = self.trainer.checkpoint()
         stopping = None if self.stopping is None else asdict(self.stopping)
         best = None if self.best is None else self.best._asdict()
         facts |= {"best": best, "stopping": stopping}
-        self.shelf.put(self.trainer.step, arrays, facts, best=self.best.step if self.best else None)
+        self.shelf.put(step, arrays, facts, best=self.best.step if self.best else None)
 
     def take_best(self) -> int | None:
         """Give the model the weights that measured best, and tell of which step they are; None where nothing was measured.
@@ -150,12 +155,13 @@ class Run:
         if self.measure is None:
             return
         with self.trainer.averaged():
-            step, loss = self.trainer.step, self.measure()
+            step, loss = self.trainer.step, _as_number(self.measure())
         self._tell({"step": step, "validation": loss if math.isfinite(loss) else None})
         if loss < (math.inf if self.best is None else self.best.loss):  # which NaN is not
             self.best = Best(step, loss)
         if self.stopping is not None:
             self.stopping = self.stopping.seen(loss)
+        self._measured = step
 
     def _tell(self, entry: Mapping[str, Any]) -> None:
         self.journal.add(entry)
@@ -168,11 +174,11 @@ class Run:
             if isinstance(found, CheckpointError):
                 self.damaged.append(found)
                 continue
+            best, stopping = found.facts["best"], _goes_on(self.stopping, found.facts["stopping"])
             self.trainer.restore(found)
-            best, stopping = found.facts["best"], found.facts["stopping"]
-            self.best = None if best is None else Best(**best)
-            if self.stopping is not None and stopping is not None:
-                self.stopping = replace(self.stopping, **stopping)
+            self.best, self.stopping = None if best is None else Best(**best), stopping
+            before = found.facts.get("target")
+            self.target_before = before if before != self.trainer.target else None
             self.shelf.drop_after(step)
             return step
         if self.damaged:
@@ -228,10 +234,31 @@ def facts_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return facts
 
 
+def _goes_on(asked: EarlyStopping | None, before: Mapping[str, Any] | None) -> EarlyStopping | None:
+    """The stopping that a checkpoint tells of. Raises `CheckpointError` unless it is the one that is asked for."""
+    found = None if before is None else EarlyStopping(**before)
+    told = ["none" if each is None else f"of patience {each.patience}, least {each.least:g}" for each in (found, asked)]
+    if told[0] != told[1]:
+        raise CheckpointError(f"the checkpoint is of a training with stopping {told[0]}, this one has {told[1]}")
+    return found
+
+
+def _as_number(loss: Any) -> float:
+    """What was measured as a number of Python, which JSON knows. Raises `SettingError` for what is none."""
+    try:
+        return float(loss)
+    except (TypeError, ValueError):
+        raise SettingError(f"measure gave {loss!r}; it gives a loss, one number, the lower the better") from None
+
+
 def _begin(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the facts of a new run; where there is one, it must have been begun with the same."""
+    try:
+        text = json.dumps({"format": FORMAT, "version": VERSION, "facts": facts}, indent=1, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{folder}: facts are no plain data for JSON: {error}") from None
     if is_in(folder):
-        before, now = facts_of(folder), json.loads(json.dumps(facts))
+        before, now = facts_of(folder), json.loads(text)["facts"]
         for name in [*now, *before]:
             if before.get(name) != now.get(name):
                 told = f"{name} {before.get(name)!r}, not {now.get(name)!r}"
@@ -240,21 +267,7 @@ def _begin(folder: Path, facts: Mapping[str, Any]) -> None:
     if Shelf(folder).steps:
         raise CheckpointError(f"{folder} holds checkpoints and no {FACTS}; take another folder")
     with replacing(folder / FACTS) as file:
-        file.write(json.dumps({"format": FORMAT, "version": VERSION, "facts": facts}, indent=1, sort_keys=True).encode())
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """The file, locked until it is closed or this process ends. Raises `CheckpointError` where another process has it."""
-    file = path.open("r+b")
-    if fcntl is not None:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise CheckpointError(f"{path.parent}: another process trains in this folder; wait for its end") from None
-        except OSError:  # a file system without locks
-            pass
-    return file
+        file.write(text.encode())
 
 
 def _entry(now: Progress) -> dict[str, Any]:

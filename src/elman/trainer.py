@@ -1,7 +1,6 @@
 """Trainer: a network, where its batches come from, and how it is updated; all that it is goes into a checkpoint."""
 
 import contextlib
-import json
 import math
 import os
 import time
@@ -18,13 +17,15 @@ from elman.checks import checked_seed
 from elman.data import Batch, Source
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
+from elman.gradient_checks import checked_smoothing
 from elman.model import Model
 from elman.network import Network
 from elman.optim import are_finite, global_norm
+from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
-from elman.shapes import written
 from elman.states import State, from_tree
+from elman.training_checks import check_alike, check_parts, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
@@ -52,8 +53,9 @@ class Trainer:
 
     `source` gives the batches, such as `elman.data.Streams`; `optimiser` turns gradients into new parameters, at the rate
     that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients. `seed` draws what dropout
-    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). The state goes on from batch to
-    batch, unless a batch begins anew. Stop asking, and the model stands as it is.
+    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). `label_smoothing` and `recompute`
+    are as for `gradients` of the model; the latter, for long sequences, changes no bit of what is compiled. The state goes
+    on from batch to batch, unless a batch begins anew. Stop asking, and the model stands as it is.
 
     `save` writes all of it to one file, and `resume`, in a trainer that is made alike, goes on from there to the same bits.
     Raises `SettingError` for settings out of range.
@@ -82,9 +84,10 @@ class Trainer:
         clip: float = 1.0,
         seed: int = 0,
         averaging: Averaging | None = None,
+        label_smoothing: float = 0.0,
+        recompute: bool = False,
     ) -> None:
-        if not isinstance(model, Network):
-            raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
+        check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
         if not (isinstance(clip, int | float | np.number) and clip > 0):
@@ -92,6 +95,8 @@ class Trainer:
         self.model, self.source, self.optimiser, self.schedule = model, source, optimiser, schedule
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
         self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
+        self.label_smoothing = checked_smoothing("Trainer", label_smoothing, model.head.gate)
+        self.recompute = bool(recompute)
         self.step = self.symbols = 0
         self.memory: Mapping[str, Array] = optimiser.memory(model.parameters)
         self.state: State | None = None
@@ -104,26 +109,44 @@ class Trainer:
         return self
 
     def __next__(self) -> Progress:
-        """One update. Raises `DataError` where its numbers are not finite: the model then keeps its parameters."""
+        """One update, or none: what breaks it off, Ctrl-C too, leaves everything as it was before.
+
+        Raises `DataError` where its numbers are not finite.
+        """
         if self.step >= self.steps:
             raise StopIteration
+        place, parameters = self.source.position(), self._parameters.latest
+        carried = self.memory, self.average, self.state, self.step, self.symbols
+        try:
+            return self._update(parameters)
+        except BaseException:
+            self.source.seek(place)
+            self.memory, self.average, self.state, self.step, self.symbols = carried
+            self._parameters.restore(parameters)
+            raise
+
+    def _update(self, parameters: Mapping[str, Array]) -> Progress:
         batch, rate = self.source.take(), self.schedule(self.step)
+        rate = float(rate) if isinstance(rate, np.number) else rate  # a number of Python, as the log wants
         state = None if batch.anew else self.state
-        parameters, noise = self._parameters.latest, self._noise() if self.model.rnn._drops else None
+        noise = self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
-            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
-            loss, gradients, last, norm = found or self._scored(batch, state, noise)
+            loss, gradients, last, norm = self._scored(parameters, batch, state, noise)
             scale = self.clip / norm if norm > self.clip else 1.0
             updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
                 where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
+        average = self.average if self.averaging is None else self.averaging.update(updated, self.average)
         self._parameters.take(updated)
-        if self.averaging is not None:
-            self.average = self.averaging.update(updated, self.average)
-        self.memory, self.state = memory, last
+        self.memory, self.average, self.state = memory, average, last
         self.step, self.symbols = self.step + 1, self.symbols + batch.symbols
         return Progress(self.step, loss, norm, self.symbols, self.seconds, rate)
+
+    @property
+    def target(self) -> str:
+        """The target on which it runs: each has bits of its own."""
+        return chosen(self.model.readout.target).name
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -146,9 +169,14 @@ class Trainer:
         """Count seconds on from those that a training has taken before."""
         self._before, self._began = seconds, time.perf_counter()
 
-    def _scored(self, batch: Batch, state: State | None, noise: int | None) -> Scored:
-        """Loss, gradients, last state and norm on the long way."""
-        how: dict[str, Any] = {"lengths": batch.lengths, "dropout_seed": noise}
+    def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
+        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed."""
+        if not (self.label_smoothing or self.recompute):
+            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
+            if found is not None:
+                return found
+        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute}
+        how |= {"lengths": batch.lengths, "dropout_seed": noise}
         loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
         return loss, gradients, last, global_norm(gradients)
 
@@ -176,6 +204,7 @@ class Trainer:
             "source": self.source.position(),
             "state": None if self.state is None else self.state._tree(),
             "settings": self._settings(),
+            "target": self.target,
             "model": self.model._facts() if isinstance(self.model, Model) else None,
         }
         return Checkpoint(arrays, facts)
@@ -190,7 +219,7 @@ class Trainer:
         self._check_settings(facts)
         parts = {part: checkpoints.part(arrays, f"{part}.") for part in (*self._parts(), "state")}
         for part, ours in self._parts().items():
-            _check_alike(part, parts[part], ours)
+            check_alike(part, parts[part], ours)
         before = self.source.position()
         try:
             self.source.seek(facts["source"])
@@ -207,7 +236,7 @@ class Trainer:
         checkpoints.write(path, *self.checkpoint())
 
     def resume(self, path: str | os.PathLike[str]) -> Self:
-        """Go on from a file that `save` wrote: what follows has the bits of a training that never stopped.
+        """Go on from a file that `save` wrote: on one target what follows has the bits of a training that never stopped.
 
         Raises `CheckpointError` for a file that is damaged, or of another training.
         """
@@ -222,34 +251,24 @@ class Trainer:
         """What must be the same where a training goes on."""
         told = {"optimiser": self.optimiser, "schedule": self.schedule, "averaging": self.averaging}
         named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
+        if self.label_smoothing:
+            named["label_smoothing"] = repr(self.label_smoothing)
         return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": self.model.rnn.dtype.name}
 
     def _check_settings(self, facts: Mapping[str, Any]) -> None:
         try:
-            known = facts["settings"].items()
+            known, wanted = dict(facts["settings"]), self._settings()
             whole = facts["step"] >= 0 and facts["symbols"] >= 0 and {"source", "state"} <= facts.keys()
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             whole = False
         if not whole:
             raise CheckpointError("the checkpoint holds no training; one that Trainer.save wrote is wanted")
-        for name, ours in self._settings().items():
-            theirs = dict(known).get(name)
+        for name in {**wanted, **known}:
+            theirs, ours = (held.get(name) for held in (known, wanted))
             if theirs != ours:
+                ours = ours if name in wanted else "another"
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model) and facts.get("model") is not None:
-            theirs, ours = (_equations(described) for described in (facts["model"], self.model._facts()))
+            theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))
             if theirs != ours:
                 raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
-
-
-def _equations(facts: Mapping[str, Any]) -> Any:
-    """What a model is, beside its parameters and how it was trained."""
-    return json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
-
-
-def _check_alike(part: str, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> None:
-    """Raises `CheckpointError` unless both have the same names, shapes and types."""
-    for name in sorted(set(theirs) | set(ours)):
-        told = [f"{held[name].dtype} {written(held[name].shape)}" if name in held else "missing" for held in (theirs, ours)]
-        if told[0] != told[1]:
-            raise CheckpointError(f"the checkpoint does not fit this {part}: {name} is {told[0]}, wanted: {told[1]}")

@@ -146,19 +146,27 @@ class Optimiser(ABC):
             if name not in gradients:
                 told = ", ".join(gradients) or "none"
                 raise SettingError(f"{who}: {name} has no gradient; there are {told}. What is to stay is left out")
-            if p.dtype.kind != "f":
+            if checked_array(f"{who}: the parameter {name}", p).dtype.kind != "f":
                 raise DataError(f"{who}: the parameter {name} holds {p.dtype}, floats are wanted")
-            if gradients[name].shape != p.shape:
+            if checked_array(f"{who}: the gradient of {name}", gradients[name]).shape != p.shape:
                 _fail_by_shape(f"{who}: the gradient of {name}", gradients[name], p)
         for key, p in ((f"{kind}/{name}", p) for kind in self.kinds for name, p in parameters.items()):
             if key not in memory:
                 raise SettingError(f"{who}: the memory has no {key}; memory(parameters) makes the first one")
-            if memory[key].shape != p.shape:
+            if checked_array(f"{who}: the memory {key}", memory[key]).shape != p.shape:
                 _fail_by_shape(f"{who}: the memory {key}", memory[key], p)
 
 
 def _is_in(name: str, flats: Iterable[tuple[Array, Layout]]) -> bool:
     return any(name in layout.names for _, layout in flats)
+
+
+def checked_array(what: str, array: Any) -> Array:
+    """An array as it is. Raises `DataError` for what is none, such as a list."""
+    if not isinstance(array, np.ndarray | np.generic):
+        raise DataError(f"{what} is a {type(array).__name__}; an array is wanted, as numpy.asarray makes it")
+    found: Array = array  # type: ignore[assignment]  # a number of NumPy has a type and a shape too
+    return found
 
 
 def _fail_by_shape(what: str, array: Array, p: Array) -> NoReturn:

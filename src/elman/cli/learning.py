@@ -72,7 +72,9 @@ def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path
 
     asked, console = settings(given), shared.console()
     vocabulary = _vocabulary(given, text, folder)
-    symbols = _symbols(given, tokenise(text.files, vocabulary, place / runs.TOKENS, anew=folder is None))
+    file = tokenise(text.files, vocabulary, place / runs.TOKENS, anew=folder is None)
+    _check_text(given, file, folder)
+    symbols = _symbols(given, file)
     _check_windows(asked, len(symbols.training))
     net = _model(given, vocabulary)
     _tell(console, net, text, symbols)
@@ -121,6 +123,16 @@ def _vocabulary(given: SimpleNamespace, text: Pieces, folder: Path | None) -> Vo
         return Vocabulary.from_json(given.symbols)
     except ModelFileError as error:
         raise CheckpointError(f"{folder}/{runs.FACTS}: {error}") from None
+
+
+def _check_text(given: SimpleNamespace, file: TokenFile, folder: Path | None) -> None:
+    """A run keeps the hash of its text. Raises `CheckpointError` where it was begun with another one."""
+    before, now = getattr(given, "text", None) or file.facts["text"], file.facts["text"]
+    if before != now:
+        was, is_ = (f"{text['bytes']:,} bytes (sha256 {text['sha256'][:8]})" for text in (before, now))
+        fix = "give the files as they were, or begin another run"
+        raise CheckpointError(f"--resume {folder}: the run was begun with another text of {was}, this has {is_}; {fix}")
+    given.text = dict(now)
 
 
 def _symbols(given: SimpleNamespace, file: TokenFile) -> Symbols:
@@ -172,13 +184,16 @@ def _opened(
         keep=given.keep,
         measure=measure if len(held) > 1 else None,
         stopping=None if given.patience is None else EarlyStopping(given.patience),
-        facts=runs.facts_of(folder) if runs.is_in(folder) else {n: _as_text(value) for n, value in vars(given).items()},
+        facts=runs.facts_of(folder) if runs.is_in(folder) else _facts(given, folder),
         writer=given.tensorboard and partial(Events, given.tensorboard),
     )
     for error in run.damaged:
         console.print(f"passed over: {plain(str(error))}")
     if run.resumed:
         console.print(f"going on after update {run.resumed:,}")
+    if run.target_before:
+        other = f"it was on the target {run.target_before}, and goes on on {trainer.target}"
+        console.print(f"{other}: its bits are not those of a run that never stopped")
     return run
 
 
@@ -199,6 +214,12 @@ def _what_stays(folder: Path | None) -> str:
     """What an error leaves."""
     last = 0 if folder is None else runs.last_step(folder)
     return f"the checkpoint of update {last:,} in {folder} stays" if last else "nothing is saved"
+
+
+def _facts(given: SimpleNamespace, folder: Path) -> dict[str, Any]:
+    """What a run is begun with; a model that is written into its folder goes along where that is moved, or copied."""
+    facts = {name: _as_text(value) for name, value in vars(given).items()}
+    return facts | ({"output": None} if given.output == folder / runs.MODEL else {})
 
 
 def _as_text(value: Any) -> Any:

@@ -19,7 +19,8 @@ def plot(
 
     curves.check(output)
     logs = [path / LOG if path.is_dir() else path for path in runs]
-    found = [curves.read(log, log.resolve().parent.name) for log in logs]
+    names = curves.names([log.resolve().parent for log in logs])
+    found = [curves.read(log, name) for log, name in zip(logs, names, strict=True)]
     curves.save(output, found)
     last = max(int(run.steps[-1]) for run in found)
     shared.console().print(f"saved {plain(str(output))}: {len(found)} run{'s' * (len(found) != 1)}, {last:,} updates")

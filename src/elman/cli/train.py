@@ -13,7 +13,7 @@ from elman import runs
 from elman.cells import named
 from elman.cli import learning, shared
 from elman.data.pieces import Pieces
-from elman.errors import SettingError
+from elman.errors import CheckpointError, SettingError
 from elman.io.atomic import check_writable
 from elman.optim import OPTIMISERS
 from elman.schedules import SCHEDULES
@@ -93,7 +93,10 @@ def _as_begun(folder: Path, given: SimpleNamespace, context: typer.Context) -> S
     before = SimpleNamespace(**vars(given) | runs.facts_of(folder))
     for name in PATHS:
         value = getattr(before, name)
-        setattr(before, name, [Path(path) for path in value] if isinstance(value, list) else value and Path(value))
+        try:
+            setattr(before, name, [Path(path) for path in value] if isinstance(value, list) else value and Path(value))
+        except TypeError:
+            raise CheckpointError(f"{folder}/{runs.FACTS} is damaged: {name} is {value!r}, a path is wanted") from None
     for name in told:
         setattr(before, name, getattr(given, name))
     return before
@@ -105,7 +108,7 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
         raise SettingError("give either --run for a new run, or --resume for one that goes on")
     if not given.files:
         raise SettingError("give FILES to learn from, or --resume a run")
-    if given.output is None and run is None:
+    if given.output is None and run is None and resume is None:
         raise SettingError("give --output MODEL, a file to write, or --run FOLDER, which will hold it")
     if run is not None and runs.is_in(run):
         raise SettingError(f"--run {run}: there is a run in it; --resume {run} goes on with it, another folder begins anew")
@@ -125,8 +128,8 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
     if given.size is not None and given.vocabulary == "bytes":
         raise SettingError(f"--size {given.size}: bytes are 256 symbols; leave it out, or take another vocabulary")
     learning.settings(given)
+    given.output = given.output or Path(run or resume or "") / runs.MODEL
     if run is not None:
-        given.output = given.output or run / "model.safetensors"
         runs.check(run, given.save_every, given.keep)
     check_writable(given.output)
 

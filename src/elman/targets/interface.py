@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from elman.gates import Array
 from elman.graph import Graph
@@ -87,6 +87,8 @@ class Elementwise(Protocol):
 
 class Target(Protocol):
     """Makes a plan runnable."""
+
+    name: ClassVar[str]
 
     def __hash__(self) -> int:
         """Programs are kept by their target."""

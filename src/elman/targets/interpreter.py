@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,6 +54,8 @@ def finished(plan: Plan, shared: Mapping[int, Array], totals: Mapping[int, Array
 @dataclass(frozen=True)
 class InterpreterTarget:
     """The interpreter as a target: slow, for tests."""
+
+    name: ClassVar[str] = "interpreter"
 
     def merges(self, graph: Graph) -> bool:
         """It runs what it is given."""

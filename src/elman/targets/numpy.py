@@ -7,7 +7,7 @@ after it); parameters have none. A vector operation therefore works on the last 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ MANY = 64
 @dataclass(frozen=True)
 class NumpyTarget:
     """Readable Python source over NumPy: always there."""
+
+    name: ClassVar[str] = "numpy"
 
     def merges(self, graph: Graph) -> bool:
         """Its products cost a call each."""

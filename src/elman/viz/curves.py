@@ -52,6 +52,20 @@ def read(log: Path, name: str) -> Curves:
     )
 
 
+def names(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: the ends of their paths, as long as it takes to tell them apart.
+
+    >>> names([Path("/a/slow/run"), Path("/a/fast/run")]), names([Path("/a/slow"), Path("/a/fast")])
+    (['slow/run', 'fast/run'], ['slow', 'fast'])
+    """
+    depth, different = 1, len(set(folders))
+    found = [folder.name for folder in folders]
+    while len(set(found)) < different:
+        depth += 1
+        found = ["/".join(folder.parts[-depth:]) for folder in folders]
+    return found
+
+
 def smoothed(values: Array, reach: int) -> Array:
     """The mean of each value and of as many before it as behind it, at most `reach`: a curve that does not lag behind.
 
@@ -83,18 +97,20 @@ def save(path: Path, runs: Sequence[Curves]) -> None:
     figure = _figure()(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for place, run in enumerate(runs):
-        colour = COLOURS[place % len(COLOURS)]
+        colour, alone = COLOURS[place % len(COLOURS)], "o" if len(run.steps) == 1 else ""  # one update makes no line
         above.plot(run.steps, run.bits, color=colour, alpha=0.2, linewidth=0.8)
         above.plot(
             run.steps,
             smoothed(run.bits, round(REACH * len(run.bits))),
             color=colour,
             linewidth=1.5,
+            marker=alone,
+            markersize=4,
             label=f"{run.name}: training",
         )
         if len(run.measured):
             above.plot(run.measured, run.validation, "o--", color=colour, markersize=4, label=f"{run.name}: validation")
-        below.plot(run.steps, run.norms, color=colour, linewidth=0.8)
+        below.plot(run.steps, run.norms, color=colour, linewidth=0.8, marker=alone, markersize=4)
     above.set_ylabel("bits a symbol")
     above.legend(fontsize=8)
     below.set_yscale("log", subs=(2, 5))

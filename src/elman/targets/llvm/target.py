@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,7 @@ TYPES = frozenset(map(np.dtype, FLOATS))
 class LlvmTarget:
     """Machine code for this machine; what it cannot compile runs on NumPy."""
 
+    name: ClassVar[str] = "llvm"
     machine: Machine | None = field(default_factory=current)
 
     def merges(self, graph: Graph) -> bool:
