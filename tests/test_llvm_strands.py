@@ -153,6 +153,16 @@ def test_what_is_known_of_a_row_changes_no_bit():
             assert found.tobytes() == run(name)[name].tobytes(), (names, name)
 
 
+def test_what_is_known_of_one_vector_is_not_of_another():
+    builder = Builder("two")
+    pair = [builder.leaf("input", name, (21,)) for name in ("x", "z")]
+    graph = builder.finish([Result(str(i), "output", builder.add("log_softmax", (i,))) for i in pair])
+    values = {name: 4 * np.random.default_rng(k).normal(size=(2, 3, 21)) for k, name in enumerate(("x", "z"))}
+    program = LlvmProgram(schedule(graph), "float64")
+    for found, x in zip(program.run(program.prepare({}), values, {}).outputs.values(), values.values(), strict=True):
+        np.testing.assert_allclose(np.exp(found), np.exp(x) / np.exp(x).sum(-1, keepdims=True), rtol=1e-13)
+
+
 @pytest.mark.parametrize("size", [1, 5, 16, 33, 100])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sums_go_in_sixteen_lanes_that_meet_in_halves(dtype, size):
