@@ -10,9 +10,9 @@ is the article's: hidden 100, gradients cut every 4 steps, one sequence (PyTorch
 
 Measured on two shared cores of an Intel Xeon with AVX-512 against PyTorch 2.13 and JAX 0.10, times the best peer: elman 128
 1.46, gru 128 2.8, lstm 128 1.49, lstm 256 1.39, lstm 512 1.7, the article's setting 4.5; geometric mean 2.0 (1.8 was asked).
-Own cells against the loop in PyTorch, whose equations are arranged as elman arranges them: mgu 4.8 times with one sequence,
-3.3 with 32; layer-normalised lstm 8.8 and 4.0, where 10 was asked. A loop costs PyTorch 100 to 350 us a step, and of 32
-sequences elman itself takes 90 to 230 us a step.
+Own cells against the loop in PyTorch, whose equations are arranged as elman arranges them, while others used the second
+core, so that elman ran on one: mgu 5.5 times with one sequence, 3.9 with 32; layer-normalised lstm 12 and 5.4, where 10 was
+asked. A loop costs PyTorch 100 to 900 us a step, and of 32 sequences elman itself takes 77 to 165 us a step.
 """
 
 import argparse

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman import bias, cell, cells, exp, relu, softmax, tanh, weight
+from elman import bias, cell, cells, exp, relu, sigmoid, softmax, tanh, weight
 from elman.declare import state
 from elman.errors import CellError, SettingError
 from elman.graph import Builder, Graph
@@ -22,6 +22,7 @@ from elman.passes import SIMPLIFY, differentiate, lower, schedule
 from elman.passes.carry import CUT, RESET, with_reset, with_truncation
 from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
+from elman.passes.factor import factor
 from elman.passes.keep import keep
 from elman.passes.merge import merge
 from elman.passes.reorder import reorder
@@ -285,6 +286,94 @@ def test_dependence():
         "sunk": (False, True, False),
     }
     assert not any(facts.totalled)
+
+
+# ---------------------------------------------------------------- factor
+
+
+@cell
+def divided(x, h, *, w=weight("hidden", "input"), g=bias("hidden"), s=bias(1)):
+    """By a number of the step, by one of the parameters, and by a vector."""
+    z = w @ x + h
+    centred = z - elman.mean(z)
+    normal = centred / elman.sqrt(elman.mean(centred * centred) + 0.1)
+    return normal / exp(s[0]) + z / (2 + g * g)
+
+
+def divisors(graph: Graph) -> list[bool]:
+    """For every division of a vector whether a number divides it."""
+    nodes = graph.nodes
+    return [nodes[n.inputs[1]].gate == "expand" for n in nodes if n.gate == "divide" and n.shape]
+
+
+def test_a_number_divides_no_element():
+    graph = divided.graph(input=3, hidden=4)
+    assert sorted(divisors(graph)) == [False, True, True]
+    assert divisors(factor(graph)) == [False]
+    assert "normal" in factor(graph).values
+    leaves = random_leaves(graph)
+    assert_same(results(factor(graph), leaves), results(graph, leaves))
+    backward = lower(differentiate(lower(graph)).backward)
+    assert set(divisors(backward)) == {False}
+    check_one_step(lower(graph), {})
+
+
+@pytest.mark.parametrize("summed", [elman.sum, elman.mean])
+def test_a_sign_leaves_a_sum(summed):
+    """Which changes no bit, unlike what else could leave one."""
+
+    @cell
+    def signs(x, h, *, b=bias("hidden")):
+        less = -(h * b)
+        return less + summed(less)
+
+    graph = signs.graph(input=3, hidden=7)
+    after, leaves = factor(graph), random_leaves(graph)
+    [index] = (i for i, node in enumerate(after.nodes) if node.gate in ("sum", "mean"))
+    assert after.nodes[after.nodes[index].inputs[0]].gate == "multiply"
+    for key, wanted in results(graph, leaves).items():
+        np.testing.assert_array_equal(results(after, leaves)[key], wanted)
+
+
+# ---------------------------------------------------------------- remake
+
+
+def kept_by(graph: Graph) -> list[str]:
+    """The gates whose values go from the forward to the backward direction."""
+    derived = differentiate(graph)
+    outputs = derived.forward.named("output")
+    return sorted(graph.nodes[outputs[name]].gate for name in derived.kept if name in outputs)
+
+
+def test_light_values_are_made_again():
+    """Of mgu f, n and the last h are brought, 1 - f and f h are not; of a normalised vector what is centred, and numbers."""
+    graph = lower(cells.mgu.graph(input=3, hidden=4))
+    assert kept_by(graph) == ["sigmoid", "state", "tanh"]
+    check_one_step(graph, {})
+    graph = lower(divided.graph(input=3, hidden=4))
+    assert kept_by(graph) == ["divide", "divide", "sqrt", "subtract"], "one of these divisions is of a vector by a vector"
+
+
+def test_values_made_again_are_made_of_values_made_again():
+    @cell
+    def chained(x, h, *, w=weight("hidden", "input")):
+        n = tanh(w @ x)
+        inner = n * h
+        outer = inner - n
+        return inner * outer * sigmoid(outer * n)
+
+    graph = lower(chained.graph(input=3, hidden=4))
+    assert kept_by(graph) == ["sigmoid", "state", "tanh"]
+    check_one_step(graph, {})
+
+
+def test_what_a_product_or_an_activation_made_is_brought():
+    @cell
+    def heavy(x, h, *, w=weight("hidden", "input"), u=weight("hidden", "hidden")):
+        p, q = w @ x, exp(h)
+        return p * q * (u @ (p + q))
+
+    assert kept_by(lower(heavy.graph(input=3, hidden=4))) == ["exp", "product", "product"]
 
 
 # ---------------------------------------------------------------- reorder

@@ -11,6 +11,7 @@ from elman.passes.carry import with_learnt_reset, with_recurrent_dropout, with_r
 from elman.passes.dead import without_dead
 from elman.passes.differentiate import Gradient, differentiate, in_one_pass
 from elman.passes.expansions import with_expansions
+from elman.passes.factor import factor
 from elman.passes.keep import keep
 from elman.passes.merge import merge
 from elman.passes.reorder import reorder
@@ -27,7 +28,7 @@ CARRY: dict[str, Pass] = {
 }
 """What may be asked about the state between steps; from the inside (nearest to the equations) outwards."""
 
-SIMPLIFY: tuple[Pass, ...] = (reorder, without_dead, merge, without_dead)
+SIMPLIFY: tuple[Pass, ...] = (factor, reorder, without_dead, merge, without_dead)
 
 
 def lower(

@@ -14,6 +14,7 @@ from elman.graph import Builder, Graph
 from elman.nodes import LEAVES, Result
 from elman.passes.dead import without_dead
 from elman.passes.dependence import dependence
+from elman.passes.remake import remake
 from elman.shapes import Shape
 from elman.values import Value
 
@@ -43,16 +44,17 @@ def differentiate(graph: Graph) -> Gradient:
     """
     reverse = _Reverse(graph)
     backward = without_dead(reverse.run())
-    used = {i for node in backward.nodes for i in node.inputs} | {result.node for result in backward.results}
-    kept = [name for name in reverse.kept.values() if (leaf := _leaf(backward, name)) is not None and leaf in used]
     sources = {name: index for index, name in reverse.kept.items()}
+    brought = _used(backward, sources)
+    backward = remake(backward, graph, {name: sources[name] for name in brought})
+    kept = _used(backward, brought)
     results = [*graph.results]
     for name in kept:
         node = graph.nodes[sources[name]]
         if node.gate not in ("input", "token"):  # the inputs are at hand anyway
             results.append(Result(name, "output", sources[name]))
     forward = Graph(graph.name, graph.nodes, tuple(results), graph.notes)
-    return Gradient(forward, _without_unused_inputs(backward, used), tuple(kept))
+    return Gradient(forward, _without_unused_inputs(backward), tuple(kept))
 
 
 def in_one_pass(graph: Graph) -> Graph:
@@ -75,11 +77,19 @@ def in_one_pass(graph: Graph) -> Graph:
     return without_dead(builder.finish(results))
 
 
-def _leaf(graph: Graph, name: str) -> int | None:
-    return (graph.leaves("input") | graph.leaves("token")).get(name)
+def _read(graph: Graph) -> set[int]:
+    """The values that a gate reads, or that are results."""
+    return {i for node in graph.nodes for i in node.inputs} | {result.node for result in graph.results}
 
 
-def _without_unused_inputs(graph: Graph, used: set[int]) -> Graph:
+def _used(graph: Graph, names: Iterable[str]) -> list[str]:
+    """Of some inputs those that are read."""
+    leaves, read = graph.leaves("input") | graph.leaves("token"), _read(graph)
+    return [name for name in names if name in leaves and leaves[name] in read]
+
+
+def _without_unused_inputs(graph: Graph) -> Graph:
+    used = _read(graph)
     builder = Builder(graph.name, merge=False)
     new: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):

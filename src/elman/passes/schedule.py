@@ -84,13 +84,15 @@ def schedule(graph: Graph, itemsize: int = 4, *, registers: bool = False) -> "Pl
 
 
 def _light(graph: Graph, facts: Dependence) -> list[bool]:
-    """For every value that feeds the state whether the loop makes it of inputs sooner than it brings it there."""
+    """For every value whether the loop, or what follows it, makes it of inputs sooner than it brings it there."""
     light: list[bool] = []
     for node in graph.nodes:
         at_hand = node.gate in ("input", "constant") or (node.gate == "expand" and light[node.inputs[0]])
         light.append(at_hand or (node.gate in LIGHT and all(light[i] or facts.shared[i] for i in node.inputs)))
     for index in reversed(range(len(graph.nodes))):  # and nothing that is made before the loop may need it
-        light[index] &= facts.feeds[index] and all(light[i] or not hoisted(facts, i) for i in graph.uses[index])
+        uses = graph.uses[index]
+        wanted = facts.feeds[index] or any(not hoisted(facts, i) for i in uses)
+        light[index] &= wanted and all(light[i] or not hoisted(facts, i) for i in uses)
     return light
 
 

@@ -9,11 +9,11 @@ from elman.rooms import LINE
 from elman.shapes import Shape
 from elman.targets.llvm.frame import POINTER, Frame, Shaping
 from elman.targets.llvm.groups import Grouping
-from elman.targets.llvm.places import Place, Places, columns, elements, lines_of
+from elman.targets.llvm.places import PAD, Place, Places, columns, elements, lines_of
 from elman.targets.llvm.recipe import Walk
 from elman.targets.llvm.row import Row
 from elman.targets.llvm.table import FIELDS, NUMBERS, Table
-from elman.targets.llvm.vectors import FLOATS, INDEX, Value
+from elman.targets.llvm.vectors import FLOATS, INDEX, Value, Vectors
 
 
 class Arrays(Frame):
@@ -34,6 +34,8 @@ class Arrays(Frame):
             return self._fields["base", place]
         if place.kind in ("input", "output"):
             return b.gep(self._fields["base", place], [self._offset(place, row)], source_etype=element)
+        if place.kind == "brief":
+            return self._bases[place]
         where = row.in_chunk if place.kind == "chunk" else row.in_batch
         base = b.load(self._turning[place], typ=POINTER) if place in self._turning else self._bases[place]
         return b.gep(base, [b.mul(where, self.index(elements(shape, True)))], source_etype=element)
@@ -84,6 +86,10 @@ class Arrays(Frame):
         self._row_steps, self._row_examples = take(8, rows), take(8, rows)
         for place, row, by_step in self.places.segments():
             self._bases[place] = take(row * size, rows if by_step else batch)
+        brief, v = self.places.brief, Vectors(b, self.module, self.dtype, PAD)
+        ends = [start + elements(self.graph.nodes[i].shape, True) for i, start in brief.items()]
+        room = b.inttoptr(b.ptrtoint(self.room(v, max(ends) // PAD), INDEX), POINTER) if ends else None
+        self._bases |= {Place("brief", index): v.address(room, self.index(start)) for index, start in brief.items()}
         self._turning = {place: b.alloca(POINTER) for place in self._bases if place.kind in ("now", "next")}
         for place, slot in self._turning.items():
             b.store(self._bases[place], slot)

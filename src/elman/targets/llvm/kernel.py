@@ -23,10 +23,14 @@ from elman.targets.llvm.meeting import Meeting
 from elman.targets.llvm.mode import Mode
 from elman.targets.llvm.places import Place, lines_of
 from elman.targets.llvm.row import Row
+from elman.targets.llvm.strands import Strand
 from elman.targets.llvm.tiles import Tile
 from elman.targets.llvm.totals import Total
 from elman.targets.llvm.vectors import FLOATS, INDEX, Value
 from elman.targets.llvm.whole import Whole
+
+ABREAST = 4
+"""Vectors of a row that are computed together where nothing is multiplied by matrices: enough not to wait for each other."""
 
 
 class Kernel(Arrays):
@@ -72,13 +76,13 @@ class Kernel(Arrays):
     def _chunk(self, start: Value, steps: Value) -> Value:
         """The steps from `start` on that there is room for; returns the first that is left."""
         stop, rows = self._list_rows(start, steps)
-        phases = self.places.phases
-        self._phase("before", phases["before"], rows)
+        strands = self.places.strands
+        self._phase("before", strands["before"], rows)
         if self.plan.recurrent:
-            self._loop_over_steps(phases["loop"], start, stop)
+            self._loop_over_steps(strands["loop"], start, stop)
             self._come_together()
-        self._phase("after", [group for group in phases["after"] if not group.total], rows)
-        self._phase("after", [group for group in phases["after"] if group.total], rows)
+        self._phase("after", [strand for strand in strands["after"] if not strand[0].total], rows)
+        self._phase("after", [strand for strand in strands["after"] if strand[0].total], rows)
         return stop
 
     def _come_together(self) -> None:
@@ -103,8 +107,8 @@ class Kernel(Arrays):
             over.next = [following]
         return over.index, over.next[0]
 
-    def _phase(self, phase: str, groups: list[Group], rows: Value) -> None:
-        """Groups over all rows of a chunk."""
+    def _phase(self, phase: str, strands: list[Strand], rows: Value) -> None:
+        """Strands over all rows of a chunk."""
         b = self.b
 
         def listed(array: Value, at: Value) -> Value:
@@ -113,11 +117,11 @@ class Kernel(Arrays):
         def row(at: Value) -> Row:
             return Row(partial(listed, self._row_steps, at), partial(listed, self._row_examples, at), lambda: at, at)
 
-        for group in groups:
-            self._group(group, phase, rows, row)
+        for strand in strands:
+            self._strand(strand, phase, rows, row)
         self._come_together()
 
-    def _loop_over_steps(self, groups: list[Group], start: Value, stop: Value) -> None:
+    def _loop_over_steps(self, strands: list[Strand], start: Value, stop: Value) -> None:
         b = self.b
         with self.loop(start, stop, carried=[self.index(0)]) as over:
             step = self._step(over.index)
@@ -129,8 +133,8 @@ class Kernel(Arrays):
             def row(at: Value) -> Row:
                 return Row(lambda: step, partial(self._example, at), lambda: b.add(begin, at), at)
 
-            for group in groups:
-                self._group(group, "loop", count, row)
+            for strand in strands:
+                self._strand(strand, "loop", count, row)
             self._retire(over.index, count)
             for name in self.graph.leaves("state"):
                 slots = [self._turning[Place(kind, name)] for kind in ("now", "next")]
@@ -161,18 +165,34 @@ class Kernel(Arrays):
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
-    def _group(self, group: Group, phase: str, rows: Value, row: Any) -> None:
-        """A group over some rows; who shares the work meets the others after it."""
+    def _strand(self, strand: Strand, phase: str, rows: Value, row: Any) -> None:
+        """A strand over some rows; who shares the work meets the others after it."""
+        [group, *more] = strand
         if group.total:
             Total(self, group, rows, row).run()
-        elif group.whole:
+        elif more or group.whole:
             with self.loop(*self._rows(phase, rows)) as over:
-                Whole(self, group, phase, row(over.index)).run()
+                known: dict[tuple[str, int], Value] = {}
+                for group in strand:
+                    self._group_of_row(group, phase, row(over.index), known)
         else:
             with self.loop(self.index(0), self.index(lines_of(group.shape))) as over:
                 self._line(group, phase, rows, row, over.index)
         if self._meeting and not self.shaping.apart:
             self._meeting.meet()
+
+    def _group_of_row(self, group: Group, phase: str, row: Row, known: dict[tuple[str, int], Value]) -> None:
+        """A group that needs no product, for a row of which something may be known."""
+        if group.whole:
+            Whole(self, group, phase, row, known).run()
+            return
+        blocks = Blocks.of(self.grouping, group, self.vectors(group).width, 1)
+        with self.loop(self.index(0), self.index(lines_of(group.shape))) as line:
+
+            def tile(block: Value, vectors: int, held: int) -> None:
+                Tile(self, group, phase, lambda _: row, 1, block, vectors, held, line.index).run()
+
+            self._over_blocks(blocks, min(blocks.count, ABREAST), tile)
 
     def _rows(self, phase: str, count: Value) -> tuple[Value, Value]:
         """The rows of a phase that a thread does: of a step its own examples, of a chunk a part of the rows."""

@@ -5,6 +5,7 @@
     chunk           a row for every step and example of a chunk of time: what crosses from phase to phase
     now, next       states, a row for every example; they change places after every step
     passing         a row for every example: what passes from group to group within a step
+    brief           a single row: what passes from group to group of a strand
     shared          parameters, and what was made of them alone
     sum             totals over all rows
 
@@ -17,9 +18,13 @@ from functools import cached_property
 from elman.nodes import LEAVES
 from elman.shapes import Shape
 from elman.targets.llvm.groups import Group, Grouping
+from elman.targets.llvm.strands import Strand, strands
 
 PAD = 16
 """Elements to which a row is padded: the widest vector of the narrowest type."""
+
+BRIEF = 1 << 14
+"""Elements of what is brief, at most: it stands on the stack, and should be near."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,30 @@ class Places:
         return found
 
     @cached_property
+    def strands(self) -> dict[str, list[Strand]]:
+        """The groups of every phase, put together."""
+        return {phase: strands(self.grouping, groups) for phase, groups in self._phases.items()}
+
+    @cached_property
+    def brief(self) -> dict[int, int]:
+        """Values that are read by the strand alone that makes them, and at which element each begins."""
+        made, readers = dict[int, Strand](), dict[int, set[Strand]]()
+        for strand in (strand for phase in self.strands.values() for strand in phase):
+            for index in (index for group in strand for index in group.nodes):
+                made.setdefault(index, strand)
+                for i in self.read(index):
+                    readers.setdefault(i, set()).add(strand)
+        results = {*self.outputs.values(), *self.states.values()}
+        found, ends = dict[int, int](), dict[Strand, int]()
+        for index, strand in made.items():
+            begin = ends.get(strand, 0)
+            end = begin + elements(self.graph.nodes[index].shape, True)
+            is_wanted = index in self.grouping.stored and index not in results
+            if is_wanted and readers.get(index) == {strand} and end <= BRIEF:
+                found[index], ends[strand] = begin, end
+        return found
+
+    @cached_property
     def _summed(self) -> frozenset[int]:
         """Values whose rows totals read."""
         groups = (group for group in self.grouping.groups("after") if group.total)
@@ -108,9 +137,15 @@ class Places:
         return self.home_phase.get(source, "before")
 
     @cached_property
+    def _states_behind(self) -> frozenset[int]:
+        """States that are read behind the loop, as they were before each step; those that are only results stand there."""
+        read = {i for group in self._phases["after"] for index in group.nodes for i in self.read(index)}
+        return frozenset(read & set(self.plan.kept_states))
+
+    @cached_property
     def _crossing(self) -> frozenset[int]:
         """Values that one phase makes and another reads."""
-        found = set(self.plan.kept_states)
+        found = set(self._states_behind)
         for phase, groups in self._phases.items():
             for group in groups:
                 for index in group.nodes:
@@ -146,7 +181,9 @@ class Places:
         for index, phase in self.home_phase.items():
             if index not in self.grouping.stored:
                 continue
-            if index in self._summed:
+            if index in self.brief:
+                homes[index] = Place("brief", index)
+            elif index in self._summed:
                 homes[index] = Place("chunk", index)
             elif index in outputs and (index in self._crossing or phase != "loop"):
                 homes[index] = Place("output", outputs[index])
@@ -168,7 +205,7 @@ class Places:
             places.append(self._homes[index])
         if phase == "before" and index in self._brought_together:
             places.append(Place("chunk", index))
-        if phase == "loop" and index in self.plan.kept_states:
+        if phase == "loop" and index in self._states_behind:
             places.append(Place("chunk", index))
         return places
 

@@ -234,7 +234,7 @@ class LlvmProgram:
     @cached_property
     def meetings(self) -> int:
         """How often in a step threads meet that share its lanes."""
-        return len(self.places.phases["loop"])
+        return len(self.places.strands["loop"])
 
     @cached_property
     def blocks(self) -> int:

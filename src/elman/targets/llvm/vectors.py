@@ -78,6 +78,15 @@ class Vectors:
             return [x]
         return [self.builder.extract_element(x, ir.Constant(ir.IntType(32), lane)) for lane in range(self.width)]
 
+    def halves(self, x: Value) -> "tuple[Vectors, Value, Value]":
+        """The first and the second half of a vector, and vectors of half the width."""
+        half, undefined = self.width // 2, ir.Constant(self.type, ir.Undefined)
+        kind = ir.VectorType(ir.IntType(32), half)
+        parts = [self.builder.shuffle_vector(x, undefined, ir.Constant(kind, [*range(k, k + half)])) for k in (0, half)]
+        narrow = Vectors(self.builder, self.module, self.dtype, half)
+        first, second = parts if half > 1 else [self.builder.extract_element(p, ir.IntType(32)(0)) for p in parts]
+        return narrow, first, second
+
     def join(self, scalars: Sequence[Value]) -> Value:
         """The vector of these scalars, floating or integer."""
         if self.width == 1:

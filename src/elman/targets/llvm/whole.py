@@ -1,17 +1,15 @@
 """Gates that read an operand whole: sums and softmax, parts put together, products with a matrix that each example has.
 
-They run example by example. Sums go in 16 lanes whatever the width of the vectors, element j to lane j mod 16, and the lanes
-meet in one fixed order, so their bits depend neither on the machine nor on the batch.
+They run example by example.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llvmlite import ir
-
 from elman.shapes import Shape
 from elman.targets.llvm.groups import Group
-from elman.targets.llvm.places import Place, columns
+from elman.targets.llvm.places import Place, columns, lines_of
+from elman.targets.llvm.sums import LANES, met, summed
 from elman.targets.llvm.vectors import Value, Vectors
 from elman.targets.llvm.words import WORDS
 
@@ -19,18 +17,15 @@ if TYPE_CHECKING:
     from elman.targets.llvm.kernel import Kernel
     from elman.targets.llvm.row import Row
 
-LANES = 16
-"""Lanes of every sum."""
-
 WHOLE = ("sum", "mean", "softmax", "log_softmax", "cross_entropy", "product", "lookup", "transpose", "concatenate", "pad")
 """The gates that are computed here; each is a method of that name."""
 
 
 class Whole:
-    """One such gate for one example."""
+    """One such gate for one example. What is `known` already is what gates before it found of the same row."""
 
-    def __init__(self, kernel: "Kernel", group: Group, phase: str, row: "Row") -> None:
-        self.kernel, self.phase, self.row = kernel, phase, row
+    def __init__(self, kernel: "Kernel", group: Group, phase: str, row: "Row", known: dict[tuple[str, int], Value]) -> None:
+        self.kernel, self.phase, self.row, self._known = kernel, phase, row, known
         [self.index] = group.nodes
         self.node = kernel.graph.nodes[self.index]
         self.b = kernel.b
@@ -55,23 +50,23 @@ class Whole:
 
     def _softmax(self, x: int) -> None:
         """exp(x - max) over its sum."""
-        highest = self._highest(x)
-        self._each(x, lambda v, value: WORDS["exp"](v, v.subtract(value, v.splat(highest))))
-        target = self._targets()[0]
+        highest, target = self._highest(x), self._targets()[0]
+        if (total := self._known.get(("exponentials", x))) is not None:
+            self._each(x, lambda v, value: v.divide(_power(v, value, highest), v.splat(total)))
+            return
+        self._each(x, lambda v, value: _power(v, value, highest))
         total = self._total_of(target, self._shape(x), lambda v, value: value)
         self._each_at(target, self._shape(x), lambda v, value: v.divide(value, v.splat(total)))
 
     def _log_softmax(self, x: int) -> None:
         """x - max - ln of the sum of exp(x - max)."""
-        highest = self._highest(x)
-        total = self._total(x, lambda v, value: WORDS["exp"](v, v.subtract(value, v.splat(highest))))
+        highest, total = self._highest(x), self._exponentials(x)
         scale = WORDS["log"](self.one, total)
         self._each(x, lambda v, value: v.subtract(v.subtract(value, v.splat(highest)), v.splat(scale)))
 
     def _cross_entropy(self, x: int, token: int) -> None:
         """-(x[token] - max - ln of the sum of exp(x - max))."""
-        highest = self._highest(x)
-        total = self._total(x, lambda v, value: WORDS["exp"](v, v.subtract(value, v.splat(highest))))
+        highest, total = self._highest(x), self._exponentials(x)
         here = self.kernel.token(Place("input", self.kernel.graph.nodes[token].name), self.row)
         pointer, offset = self._pointer(x)
         chosen = self.one.load(pointer, self.b.add(here, self.kernel.index(offset)))
@@ -233,6 +228,8 @@ class Whole:
 
     def _highest(self, x: int) -> Value:
         """The largest element: the same number in any order (NaN, where there is one)."""
+        if ("highest", x) in self._known:
+            return self._known["highest", x]
         pointer, offset = self._pointer(x)
         kernel, (lines, width) = self.kernel, _lines(self._shape(x))
         assert lines == 1, "a softmax is over a vector"
@@ -241,62 +238,33 @@ class Whole:
         with kernel.loop(kernel.index(0), kernel.index(whole), self.v.width, carried=[self.v.splat(first)]) as over:
             at = self.b.add(over.index, kernel.index(offset))
             over.next = [self.v.maximum(over.now[0], self.v.load(pointer, at))]
-        highest = first
-        for lane in self.v.lanes(over.next[0]):
-            highest = self.one.maximum(highest, lane)
+        highest = met(self.v, over.next, Vectors.maximum)
         with kernel.loop(kernel.index(whole), kernel.index(width), carried=[highest]) as over:
             at = self.b.add(over.index, kernel.index(offset))
             over.next = [self.one.maximum(over.now[0], self.one.load(pointer, at))]
+        self._known["highest", x] = over.next[0]
         return over.next[0]
+
+    def _exponentials(self, x: int) -> Value:
+        """The sum of exp(x - max)."""
+        if ("exponentials", x) not in self._known:
+            highest = self._highest(x)
+            self._known["exponentials", x] = self._total(x, lambda v, value: _power(v, value, highest))
+        return self._known["exponentials", x]
 
     def _total(self, x: int, change: Callable[[Vectors, Value], Value]) -> Value:
         pointer, offset = self._pointer(x)
-        return self._summed(pointer, offset, self._columns(x), self._shape(x), change)
+        return summed(self.kernel, self.v, pointer, offset, self._columns(x), _lines(self._shape(x)), change)
 
     def _total_of(self, place: Place, shape: Shape, change: Callable[[Vectors, Value], Value]) -> Value:
         pointer = self.kernel.pointer(place, self.row, shape)
-        return self._summed(pointer, 0, columns(shape, not place.is_callers), shape, change)
+        return summed(self.kernel, self.v, pointer, 0, columns(shape, not place.is_callers), _lines(shape), change)
 
-    def _summed(
-        self, pointer: Value, offset: int, stride: int, shape: Shape, change: Callable[[Vectors, Value], Value]
-    ) -> Value:
-        """The sum of what becomes of every element, in 16 lanes that meet in pairs."""
-        kernel, b, v = self.kernel, self.b, self.v
-        lines, width = _lines(shape)
-        vectors, whole = LANES // v.width, width // LANES * LANES
-        with kernel.loop(kernel.index(0), kernel.index(lines), carried=[v.zero] * vectors) as line:
-            start = b.add(b.mul(line.index, kernel.index(stride)), kernel.index(offset))
-            with kernel.loop(kernel.index(0), kernel.index(whole), LANES, carried=line.now) as over:
-                at = [b.add(b.add(start, over.index), kernel.index(k * v.width)) for k in range(vectors)]
-                over.next = [v.add(now, change(v, v.load(pointer, here))) for now, here in zip(over.now, at, strict=True)]
-            line.next = list(over.next)
-            if width > whole:
-                line.next = self._add_rest(pointer, b.add(start, kernel.index(whole)), width - whole, line.next, change)
-        lanes = [lane for total in line.next for lane in v.lanes(total)]
-        while len(lanes) > 1:
-            half = len(lanes) // 2
-            lanes = [self.one.add(x, y) for x, y in zip(lanes[:half], lanes[half:], strict=True)]
-        return lanes[0]
 
-    def _add_rest(
-        self, pointer: Value, at: Value, count: int, totals: list[Value], change: Callable[[Vectors, Value], Value]
-    ) -> list[Value]:
-        """The last elements of a line, which do not fill 16 lanes."""
-        v, found = self.v, []
-        for k, total in enumerate(totals):
-            held = min(max(count - k * v.width, 0), v.width)
-            if not held:
-                found.append(total)
-                continue
-            here = self.b.add(at, self.kernel.index(k * v.width))
-            values = v.load(pointer, here) if held == v.width else self.kernel.load_some(v, pointer, here, held)
-            changed = v.add(total, change(v, values))
-            if held < v.width:
-                mask = ir.Constant(ir.VectorType(ir.IntType(1), v.width), [int(lane < held) for lane in range(v.width)])
-                changed = self.b.select(mask, changed, total)
-            found.append(changed)
-        return found
+def _power(v: Vectors, x: Value, highest: Value) -> Value:
+    """exp(x - highest), which is 1 at most."""
+    return WORDS["exp"](v, v.subtract(x, v.splat(highest)))
 
 
 def _lines(shape: Shape) -> tuple[int, int]:
-    return (int(shape[0]) if len(shape) > 1 else 1), int(shape[-1]) if shape else 1
+    return lines_of(shape), columns(shape, False)
