@@ -16,12 +16,9 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is there
 
 import numpy as np
-from training import SETTINGS, VOCABULARY, Setting
+from training import SETTINGS, Setting, trainer
 
 import elman
-from elman.data import Streams
-from elman.optim import Adam
-from elman.schedules import Constant
 from elman.targets.llvm import chain, engine, follow
 from elman.targets.llvm.crew import crew
 
@@ -68,13 +65,6 @@ class Clock:
             return found
 
         return clocked
-
-
-def trainer(setting: Setting) -> elman.Trainer:
-    """A training of random tokens."""
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, 50 * setting.batch * setting.steps)
-    model = elman.Model(VOCABULARY, setting.hidden, setting.cut, elman.cells.CELLS[setting.cell])
-    return elman.Trainer(model, Streams(tokens, setting.batch, setting.steps), Adam(), Constant(1e-3), steps=10**9)
 
 
 def measured(clock: Clock, setting: Setting, steps: int) -> tuple[float, float, float]:
