@@ -45,8 +45,9 @@ STATE, RUN, NEXT = 0, 1, 7
 HOLDER, FIRST = 0, 1
 """Words of the crew: the call that has it, or 0, and the box of its last worker, from which all are reached."""
 
-LINGER = 1000
-"""Looks for the next part before a worker sleeps: about a fifth of a millisecond."""
+LINGER = 4000
+"""Looks for the next part before a worker sleeps: most of a millisecond, longer than Python takes from one training step to
+the next. To wake it takes a twentieth of one, and Python's lock."""
 
 Job = tuple[int, int, int, int, int]
 """Arguments of a kernel: table, workspace, first, last, part."""
