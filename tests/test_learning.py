@@ -205,6 +205,38 @@ def test_gradients_are_bounded_by_value_and_then_by_norm(clip):
         np.testing.assert_allclose(model.parameters[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("pool", [None, "max"])
+def test_what_counts_twice_is_there_twice(pool):
+    """Weights of whole numbers against a source in which sequences come as often; compiled, so that there is a short way."""
+    pytest.importorskip("llvmlite")
+    rng, counts = np.random.default_rng(8), np.array([2, 1, 0, 3, 1])
+    x = [rng.normal(size=(6, 3)) for _ in counts]
+    targets = rng.integers(0, 4, 5) if pool else [rng.integers(0, 4, 6) for _ in counts]
+    often = np.repeat(np.arange(5), counts)
+
+    def losses(source):
+        layer = elman.RNN(elman.cells.gru, input=3, hidden=5, dtype="float64", target="llvm")
+        model = elman.Model.from_layers(layer, 4, pool=pool)
+        trainer = Trainer(model, source, SGD(), Constant(0.5), steps=6, clip=1e9)
+        return [now.loss for now in trainer], model.parameters
+
+    repeated = Padded([x[k] for k in often], [targets[k] for k in often], batch=7)
+    weighed = Padded(x, targets, batch=5, weights=counts * 5 / 7)
+    (wanted, theirs), (found, ours), (plain, _) = map(losses, (repeated, weighed, Padded(x, targets, batch=5)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    assert abs(plain[-1] - found[-1]) > 1e-3
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-8, atol=1e-12, err_msg=name)
+
+
+def test_a_weight_that_is_none_is_told():
+    model, tokens = model_of(RHYME)
+    weights = np.ones(len(tokens))
+    weights[5] = -1
+    with pytest.raises(DataError, match=r"Model: weight -1 at \(\d, \d\); weights are finite, and 0 or more"):
+        list(Trainer(model, Streams(tokens, 3, 7, weights=weights), SGD(), Constant(0.5), steps=20))
+
+
 def norm_of(gradients):
     return math.sqrt(sum(float(np.sum(g * g)) for g in gradients.values()))
 

@@ -174,13 +174,14 @@ class Trainer:
         self._before, self._began = seconds, time.perf_counter()
 
     def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
-        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed."""
-        if not (self.label_smoothing or self.recompute):
+        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed or weighted."""
+        if not (self.label_smoothing or self.recompute or batch.weights is not None):
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
             if found is not None:
                 return found
         how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute}
         how |= {"lengths": batch.lengths, "dropout_seed": noise}
+        how |= {} if batch.weights is None else {"weights": batch.weights}
         loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
         return loss, gradients, last, global_norm(gradients)
 
