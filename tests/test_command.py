@@ -26,7 +26,7 @@ from rich.cells import cell_len
 import elman
 from elman import cli, train
 from elman.data import Streams
-from elman.optim import AdamW
+from elman.optim import SGD, AdamW
 from elman.schedules import Averaging, Cosine, WarmUp
 from elman.text import Vocabulary
 from elman.trainer import Progress
@@ -532,12 +532,15 @@ REGULAR = {
 }  # fmt: skip
 
 
+MOMENTUM = ("--optimiser", "sgd", "--momentum", 0.7)
+
+
 @pytest.mark.parametrize("dropped", [True, False], ids=["dropout", "windows that overlap"])
 def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dropped):
     """Written out from the parts of the library; the model is the average, and so is what is measured."""
     path = corpus.parent / "regular.safetensors"
     named = [text for name, value in REGULAR.items() for text in (f"--{name}", value)]
-    more = ("--recurrent-dropout", 0.3, "--recompute") if dropped else ("--truncate", "2,5")
+    more = ("--recurrent-dropout", 0.3, "--recompute") if dropped else ("--truncate", "2,5", *MOMENTUM)
     gradients, recomputed = elman.Model.gradients, []
 
     def spied(self, *arguments, **settings):
@@ -553,7 +556,8 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
     held = round(len(tokens) * 0.1)
     how = {"bptt_truncate": 9, "recurrent_dropout": 0.3} if dropped else {"bptt_truncate": (2, 5)}
     model = elman.Model(len(vocabulary), 5, cell=elman.cells.gru, seed=11, vocabulary=vocabulary, **how)
-    source, rule = Streams(tokens[:-held], batch=3, length=9, seed=11), AdamW(weight_decay=0.3)
+    source = Streams(tokens[:-held], batch=3, length=9, seed=11)
+    rule = AdamW(weight_decay=0.3) if dropped else SGD(momentum=0.7, weight_decay=0.3)
     limits = {"clip": 0.05, "clip_value": 0.01, "label_smoothing": 0.15, "averaging": Averaging(0.8), "recompute": dropped}
     trainer = elman.Trainer(model, source, rule, WarmUp(Cosine(0.02, 6, 0.001), 2), steps=6, seed=11, **limits)
     assert len(list(trainer)) == 6
@@ -567,6 +571,7 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
     assert found.bptt_truncate == how["bptt_truncate"]
     assert found.rnn.recurrent_dropout == how.get("recurrent_dropout", 0.0)
     facts = {name.replace("-", "_"): value for name, value in REGULAR.items() if name != "hidden"}
+    facts |= {} if dropped else {"optimiser": "sgd", "momentum": 0.7}
     assert {name: found.training[name] for name in facts} == facts
     assert found.training["recompute"] is dropped
     assert found.training.get("recurrent_dropout") == (0.3 if dropped else None)
@@ -603,7 +608,7 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
     settings = {"length": 64, "batch": 32, "rate": 0.01, "clip": 1.0, "seed": 0, "optimiser": "adam", "schedule": "cosine"}
     assert {name: model.training[name] for name in settings} == settings
     assert model.training["symbols"] == len(CORPUS) - round(len(CORPUS) * 0.1)
-    assert not {"average", "clip_value", "weight_decay", "dropout", "recurrent_dropout"} & set(model.training)
+    assert not {"average", "clip_value", "momentum", "weight_decay", "dropout", "recurrent_dropout"} & set(model.training)
     assert model.training["warm_up"] == 50
     shown = command("train", "--help").out
     panels = ["Arguments", "Options", "Text", "Model", "Updates", "Against learning by heart", "Runs"]
@@ -1795,6 +1800,8 @@ BAD = {
     "train text -o new --weight-decay -1": "--weight-decay -1.0 must be a finite number, 0 or more",
     "train text -o new --weight-decay nan": "--weight-decay nan must be a finite number, 0 or more",
     "train text -o new --weight-decay much": "Invalid value for '--weight-decay'...",
+    "train text -o new --optimiser sgd --momentum 1": "--momentum 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --momentum 0.9": "adam has no setting 'momentum'; settings are beta1, beta2, epsilon, weight_decay",
     "train text -o new --average 1.5": ("--average 1.5 must be a share, at least 0 and below 1, or 1 for the plain mean"),
     "train text -o new --average nan": ("--average nan must be a share, at least 0 and below 1, or 1 for the plain mean"),
     "train text -o new --label-smoothing 1": "--label-smoothing 1.0 must be a share, at least 0 and below 1",

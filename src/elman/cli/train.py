@@ -63,6 +63,7 @@ def train(
     length: Annotated[int, of_updates(help="Steps in a window.")] = 64,
     batch: Annotated[int, of_updates(help="Windows at a time.")] = 32,
     optimiser: Annotated[str, of_updates(help=f"One of {', '.join(OPTIMISERS)}.")] = "adam",
+    momentum: Annotated[float | None, of_updates(help="That of sgd and rmsprop, such as 0.9.")] = None,
     rate: Annotated[float, of_updates(help="Learning rate at its height.")] = 0.01,
     warm_up: Annotated[int, of_updates(help="Updates over which the rate rises.")] = 50,
     schedule: Annotated[
