@@ -25,6 +25,9 @@ from rich.cells import cell_len
 
 import elman
 from elman import cli, train
+from elman.data import Streams
+from elman.optim import SGD, AdamW
+from elman.schedules import Averaging, Cosine, WarmUp
 from elman.text import Vocabulary
 from elman.trainer import Progress
 from elman.viz import plain, progress, terminal
@@ -516,10 +519,63 @@ def test_every_option_reaches_the_library(command, corpus):
     assert found.training == {
         "length": 7, "batch": 3, "steps": 6, "rate": 0.02, "clip": 0.3, "seed": 11, "warm_up": 50,
         "optimiser": "rmsprop", "schedule": "steps,every=2", "cell": "lstm", "files": 2,
+        "label_smoothing": 0.0, "recompute": False, "dropout": 0.2,
         "symbols": len(tokens) - held, "updates": 6,
         "validation_bits_per_character": round(bits, 4), "bigram_bits_per_character": round(bigram, 4),
     }  # fmt: skip
     assert f"validation: {bits:.3f} bits per character; a bigram model has {bigram:.3f}\n" in done.out
+
+
+REGULAR = {
+    "hidden": 5, "length": 9, "batch": 3, "rate": 0.02, "warm-up": 2, "steps": 6, "seed": 11, "optimiser": "adamw",
+    "clip": 0.05, "clip-value": 0.01, "weight-decay": 0.3, "average": 0.8, "label-smoothing": 0.15,
+}  # fmt: skip
+
+
+MOMENTUM = ("--optimiser", "sgd", "--momentum", 0.7)
+
+
+@pytest.mark.parametrize("dropped", [True, False], ids=["dropout", "windows that overlap"])
+def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dropped):
+    """Written out from the parts of the library; the model is the average, and so is what is measured."""
+    path = corpus.parent / "regular.safetensors"
+    named = [text for name, value in REGULAR.items() for text in (f"--{name}", value)]
+    more = ("--recurrent-dropout", 0.3, "--recompute") if dropped else ("--truncate", "2,5", *MOMENTUM)
+    gradients, recomputed = elman.Model.gradients, []
+
+    def spied(self, *arguments, **settings):
+        recomputed.append(settings["recompute"])
+        return gradients(self, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(elman.Model, "gradients", spied)
+        done = command("train", corpus, "-o", path, *named, *more)
+    assert (done.code, done.err, recomputed) == (0, "", [dropped] * 6)
+    vocabulary = Vocabulary.characters(CORPUS)
+    tokens = vocabulary.encode(CORPUS)
+    held = round(len(tokens) * 0.1)
+    how = {"bptt_truncate": 9, "recurrent_dropout": 0.3} if dropped else {"bptt_truncate": (2, 5)}
+    model = elman.Model(len(vocabulary), 5, cell=elman.cells.gru, seed=11, vocabulary=vocabulary, **how)
+    source = Streams(tokens[:-held], batch=3, length=9, seed=11)
+    rule = AdamW(weight_decay=0.3) if dropped else SGD(momentum=0.7, weight_decay=0.3)
+    limits = {"clip": 0.05, "clip_value": 0.01, "label_smoothing": 0.15, "averaging": Averaging(0.8), "recompute": dropped}
+    trainer = elman.Trainer(model, source, rule, WarmUp(Cosine(0.02, 6, 0.001), 2), steps=6, seed=11, **limits)
+    assert len(list(trainer)) == 6
+    found, last = elman.load(path), dict(model.parameters)
+    with trainer.averaged():
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(found.parameters[name], value, err_msg=name)
+            assert not np.array_equal(value, last[name]), name
+        bits = train.evaluate(model, tokens[-held:])
+    assert f"validation: {bits:.3f} bits per character" in done.out
+    assert found.bptt_truncate == how["bptt_truncate"]
+    assert found.rnn.recurrent_dropout == how.get("recurrent_dropout", 0.0)
+    facts = {name.replace("-", "_"): value for name, value in REGULAR.items() if name != "hidden"}
+    facts |= {} if dropped else {"optimiser": "sgd", "momentum": 0.7}
+    assert {name: found.training[name] for name in facts} == facts
+    assert found.training["recompute"] is dropped
+    assert found.training.get("recurrent_dropout") == (0.3 if dropped else None)
+    assert found.training["validation_bits_per_character"] == round(bits, 4)
 
 
 @pytest.mark.parametrize(
@@ -528,9 +584,10 @@ def test_every_option_reaches_the_library(command, corpus):
         ("--cell", "elman"), ("--hidden", "7"), ("--length", "9"), ("--batch", "3"), ("--rate", "0.02"),
         ("--clip", "0.01"), ("--truncate", "2"), ("--steps", "4"), ("--seed", "1"), ("--validation", "0.3"),
         ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"), ("--layers", "2"), ("--optimiser", "sgd"),
-        ("--schedule", "steps,every=1"),
+        ("--schedule", "steps,every=1"), ("--warm-up", "1"), ("--weight-decay", "0.5"), ("--average", "0.5"),
+        ("--clip-value", "0.001"), ("--recurrent-dropout", "0.5"), ("--label-smoothing", "0.2"), ("--truncate", "1,2"),
     ],
-    ids=lambda option: option[0],
+    ids=" ".join,
 )  # fmt: skip
 def test_each_option_changes_the_file(command, corpus, option):
     base, _ = trained(command, corpus)
@@ -551,7 +608,12 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
     settings = {"length": 64, "batch": 32, "rate": 0.01, "clip": 1.0, "seed": 0, "optimiser": "adam", "schedule": "cosine"}
     assert {name: model.training[name] for name in settings} == settings
     assert model.training["symbols"] == len(CORPUS) - round(len(CORPUS) * 0.1)
+    assert not {"average", "clip_value", "momentum", "weight_decay", "dropout", "recurrent_dropout"} & set(model.training)
+    assert model.training["warm_up"] == 50
     shown = command("train", "--help").out
+    panels = ["Arguments", "Options", "Text", "Model", "Updates", "Against learning by heart", "Runs"]
+    assert re.findall(r"^(\S.*):$", shown, re.MULTILINE) == panels
+    assert shown.index("\nModel:") < shown.index("--cell-size") < shown.index("\nUpdates:")
     for name, value in {
         "cell": "gru",
         "hidden": 128,
@@ -1650,8 +1712,8 @@ BAD = {
     "train text --run text": "text cannot be made: File exists",
     "train text -o new --optimiser adm": "there is no optimiser 'adm'; optimisers are sgd, adagrad, rmsprop, adam, adamw",
     "train text -o new --schedule falls": "there is no schedule 'falls'; schedules are constant, cosine, steps",
-    "train text --run folder --save-every 0": "save_every=0 must be a number of updates, 1 or more",
-    "train text --run folder --keep 0": "keep=0 must be a number of checkpoints, 1 or more",
+    "train text --run folder --save-every 0": "--save-every 0 must be a number of updates, 1 or more",
+    "train text --run folder --keep 0": "--keep 0 must be a number of checkpoints, 1 or more",
     "plot": "Missing argument...",
     "plot nowhere": "nowhere: there is no such file; the log of a run is wanted",
     "plot folder": "folder/log.jsonl: there is no such file; the log of a run is wanted",
@@ -1690,35 +1752,62 @@ BAD = {
     "train text -o new --layers 0": "--layers 0 must be 1 or more",
     "train text -o new --layers 2 --dropout 1": "--dropout 1.0 must be a share, at least 0 and below 1",
     "train text -o new --dropout 0.5": (
-        "--dropout 0.5: with one layer there is nothing between layers; take --layers 2 or more"
+        "--dropout 0.5: with one layer there is nothing between layers; take --layers 2 or more, or --recurrent-dropout"
     ),
     "train text -o new --hidden 0": "gru: size hidden=0 must be an integer, 1 or more",
     "train text -o new --hidden -5": "gru: size hidden=-5 must be an integer, 1 or more",
     "train text -o new --hidden big": "Invalid value for '--hidden'...",
     "train text -o new --hidden 1000000000000": "gru: size hidden=1000000000000 must be an integer, below ...",
-    "train text -o new --length 0": "length=0 must be an integer, 1 or more",
-    "train text -o new --batch 0": "batch=0 must be an integer, 1 or more",
-    "train text -o new --steps 0": "steps=0 must be an integer, 1 or more",
+    "train text -o new --length 0": "--length 0 must be an integer, 1 or more",
+    "train text -o new --batch 0": "--batch 0 must be an integer, 1 or more",
+    "train text -o new --steps 0": "--steps 0 must be an integer, 1 or more",
     "train text -o new --steps 1e3": "Invalid value for '--steps'...",
-    "train text -o new --seed -1": "seed=-1 must be an integer, 0 or more",
-    "train text -o new --truncate 0": "bptt_truncate=0 must be a number of steps, 1 or more, or None",
-    "train text -o new --rate 0": "rate=0.0 must be a number above 0, and finite",
-    "train text -o new --rate nan": "rate=nan must be a number above 0, and finite",
-    "train text -o new --rate inf": "rate=inf must be a number above 0, and finite",
-    "train text -o new --rate -1": "rate=-1.0 must be a number above 0, and finite",
+    "train text -o new --seed -1": "--seed -1 must be an integer, 0 or more",
+    "train text -o new --truncate 0": "--truncate 0: a number of steps, 1 or more, or two such as 8,32 is wanted: "
+    "the losses of every 8 steps flow back through 32",
+    "train text -o new --rate 0": "--rate 0.0 must be a number above 0, and finite",
+    "train text -o new --rate nan": "--rate nan must be a number above 0, and finite",
+    "train text -o new --rate inf": "--rate inf must be a number above 0, and finite",
+    "train text -o new --rate -1": "--rate -1.0 must be a number above 0, and finite",
     "train text -o new --rate fast": "Invalid value for '--rate'...",
-    "train text -o new --clip 0": "clip=0.0 must be a number above 0, and finite",
-    "train text -o new --clip nan": "clip=nan must be a number above 0, and finite",
-    "train text -o new --validation 1": "validation=1.0 must be a share, at least 0 and below 1",
-    "train text -o new --validation -0.1": "validation=-0.1 must be a share, at least 0 and below 1",
-    "train text -o new --validation nan": "validation=nan must be a share, at least 0 and below 1",
-    "train text -o new --size 1": "size=1 is too small: at least 2, for a character and the unknown token",
-    "train text -o new --size 0 --vocabulary words": "size=0 is too small: at least 2, for a word and the unknown token",
-    "train text -o new --size 9 --vocabulary subwords": "size=9 is too small: at least 256, for the bytes with which "
+    "train text -o new --clip 0": "--clip 0.0 must be a number above 0, and finite",
+    "train text -o new --clip nan": "--clip nan must be a number above 0, and finite",
+    "train text -o new --validation 1": "--validation 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --validation -0.1": "--validation -0.1 must be a share, at least 0 and below 1",
+    "train text -o new --validation nan": "--validation nan must be a share, at least 0 and below 1",
+    "train text -o new --size 1": "--size 1 is too small: at least 2, for a character and the unknown token",
+    "train text -o new --size 0 --vocabulary words": "--size 0 is too small: at least 2, for a word and the unknown token",
+    "train text -o new --size 9 --vocabulary subwords": "--size 9 is too small: at least 256, for the bytes with which "
     "subwords begin",
     "train text -o new --size 9 --vocabulary bytes": "--size 9: bytes are 256 symbols; leave it out, or take another "
     "vocabulary",
     "train text -o new --sample-every -1": "--sample-every -1 must be 0 or more",
+    "train text -o new --truncate 8,0": "--truncate 8,0: a number of steps, 1 or more, or two such as 8,32 is wanted: ...",
+    "train text -o new --truncate 8,16,32": "--truncate 8,16,32: a number of steps, 1 or more, or two such as 8,32 is ...",
+    "train text -o new --truncate far": "--truncate far: a number of steps, 1 or more, or two such as 8,32 is wanted: ...",
+    "train text -o new --truncate 8,4": "--truncate 8,4: the losses of 8 steps cannot flow back through 4; take 8,8",
+    "train text -o new --truncate 4,8 --recurrent-dropout 0.5": (
+        "--truncate 4,8 and --recurrent-dropout 0.5 do not go together; cut every so many steps"
+    ),
+    "train text -o new --truncate 4,8 --dropout 0.5 --layers 2": (
+        "--truncate 4,8 and --dropout 0.5 do not go together; cut every so many steps"
+    ),
+    "train text --run folder --patience 0": "--patience 0 must be an integer, 1 or more",
+    "train text -o new --recurrent-dropout 1": "--recurrent-dropout 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --recurrent-dropout 0.5 --cell mingru": (
+        "--recurrent-dropout 0.5, but mingru brings no state to a product"
+    ),
+    "train text -o new --weight-decay -1": "--weight-decay -1.0 must be a finite number, 0 or more",
+    "train text -o new --weight-decay nan": "--weight-decay nan must be a finite number, 0 or more",
+    "train text -o new --weight-decay much": "Invalid value for '--weight-decay'...",
+    "train text -o new --optimiser sgd --momentum 1": "--momentum 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --momentum 0.9": "adam has no setting 'momentum'; settings are beta1, beta2, epsilon, weight_decay",
+    "train text -o new --average 1.5": ("--average 1.5 must be a share, at least 0 and below 1, or 1 for the plain mean"),
+    "train text -o new --average nan": ("--average nan must be a share, at least 0 and below 1, or 1 for the plain mean"),
+    "train text -o new --label-smoothing 1": "--label-smoothing 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --clip-value 0": "--clip-value 0.0 must be a number above 0, and finite",
+    "train text -o new --clip-value inf": "--clip-value inf must be a number above 0, and finite",
+    "train text -o new --warm-up -1": "--warm-up -1 must be an integer, 0 or more",
     # generate
     "generate more": "Got unexpected extra argument...",
     "generate --prompt ''": "--prompt is empty; at least one symbol is wanted",

@@ -17,7 +17,7 @@ from messages import raises
 
 def same(one, other) -> bool:
     """Whether two batches are equal to the bit, in types too."""
-    for name in ("x", "targets", "lengths"):
+    for name in ("x", "targets", "lengths", "weights"):
         a, b = getattr(one, name), getattr(other, name)
         if (a is None) != (b is None):
             return False
@@ -103,6 +103,20 @@ def test_targets_of_ones_own_stand_beside_their_steps():
             assert (batch.x[b, t] == x[batch.targets[b, t]]).all()
     assert (np.diff(batch.targets[:, 0]) == (60 - batch.targets[0, 0]) // 3).all()
     assert Streams([5, 6, 7], batch=1, length=3, targets=[8, 9, 1]).take().targets.tolist() == [[8, 9, 1]]
+
+
+def test_weights_stand_beside_what_is_told():
+    """Own targets beside their steps, the next token beside itself; each number is its own place."""
+    places, weights = np.arange(60), np.arange(60) / 4
+    for source in (
+        Streams(places, 3, 4, seed=2, weights=weights),
+        Streams(places, 3, 4, 2, targets=places, weights=weights),
+    ):
+        for _ in range(source.steps_per_epoch + 2):
+            batch = source.take()
+            assert batch.weights.shape == batch.targets.shape == (3, 4)
+            assert (batch.weights == batch.targets / 4).all()
+    assert Streams(places).take().weights is None
 
 
 def test_features_without_targets_tell_the_next_step():
@@ -225,6 +239,21 @@ def test_a_target_as_long_as_its_sequence_is_of_steps_unless_told():
         Padded(ragged, [[1, 2], [3, 4]], once=False)
 
 
+def test_weights_go_with_their_sequences():
+    """Once a sequence, one number for all of its steps, and one for each, padded with 0."""
+    x = [np.arange(10 * k, 10 * k + 1 + k % 4) for k in range(9)]
+    for weights in (np.arange(9.0), [np.full(len(each), float(k)) for k, each in enumerate(x)]):
+        source = Padded(x, x, batch=4, weights=weights)
+        for batch in (source.take() for _ in range(source.steps_per_epoch)):
+            live = np.arange(batch.x.shape[1]) < batch.lengths[:, None]
+            assert (batch.weights == np.where(live, batch.x // 10, 0)).all()
+    source = Padded(x, np.arange(9), batch=4, weights=np.arange(9) / 2, once=True)
+    assert all((batch.weights == batch.targets / 2).all() for batch in (source.take() for _ in range(3)))
+    source = Padded(x[1:4], batch=2, weights=[each / 4 for each in x[1:4]])
+    assert all((batch.weights == batch.targets / 4).all() for batch in (source.take() for _ in range(2)))
+    assert Padded(x, x).take().weights is None
+
+
 def test_without_targets_each_step_tells_the_next():
     batch = Padded([[7, 8, 9, 6], [4, 5]], batch=2).take()
     assert batch.x.tolist() == [[4, 0, 0], [7, 8, 9]]
@@ -316,6 +345,7 @@ def test_a_position_of_another_source_is_refused():
     others = (
         Streams(tokens[:99], 2, 5), Streams(tokens, 3, 5), Streams(tokens, 2, 6), Streams(tokens, 2, 5, 1),
         Streams(tokens + 1, 2, 5), Streams(tokens, 2, 5, targets=tokens), Padded([tokens], [0]),
+        Streams(tokens, 2, 5, weights=tokens),
     )  # fmt: skip
     for other in others:
         message = (
@@ -333,6 +363,9 @@ def test_other_padded_data_are_known():
     assert here != repr(Padded([*x[:-1], x[-1] + 1], y))
     assert here != repr(Padded(x, [*y[:-1], y[-1] + 1]))
     assert here != repr(Padded(x, y, buckets=2))
+    weighed = repr(Padded(x, y, weights=np.arange(30)))
+    assert weighed == repr(Padded(x, y, weights=np.arange(30)))
+    assert len({here, weighed, repr(Padded(x, y, weights=np.arange(30)[::-1]))}) == 3
 
 
 def test_what_is_no_position_is_refused():
@@ -389,6 +422,15 @@ WRONG = {
     "Padded: target 1: numbers are wanted, this is <U1": (DataError, lambda: Padded([[1], [2]], [1, "a"])),
     "Padded: sequence 1 has 1 step; without targets each tells the next, so 2 are wanted":
         (DataError, lambda: Padded([[1, 2], [3]])),
+    "Streams: 3 steps, and weights (2); one a step is wanted": (ShapeError, lambda: Streams([1, 2, 3], weights=[1, 2])),
+    "Streams: weights are (2, 1); one number a step is wanted": (ShapeError, lambda: Streams([1, 2], weights=[[1], [2]])),
+    "Streams: weights: numbers are wanted, this is <U1": (DataError, lambda: Streams([1, 2], weights=["a", "b"])),
+    "Padded: 2 sequences and 1 weights; as many are wanted": (ShapeError, lambda: Padded([[1], [2]], [0, 1], weights=[1])),
+    "Padded: weight 1 is (1); one number a sequence is wanted":
+        (ShapeError, lambda: Padded([[1], [2]], [0, 1], weights=[1, [2]])),
+    "Padded: sequence 1 has 2 steps, its weights are (3); one number, or one a step is wanted":
+        (ShapeError, lambda: Padded([[1], [2, 3]], [[1], [2, 3]], weights=[1, [2, 3, 4]])),
+    "Padded: weight 0: numbers are wanted, this is <U1": (DataError, lambda: Padded([[1]], [0], weights=["a"])),
     "Padded: buckets=0 must be an integer, 1 or more": (SettingError, lambda: Padded([[1, 2]], [1], buckets=0)),
 }  # fmt: skip
 

@@ -551,6 +551,13 @@ def test_indices_of_softmax():
         ({"clip": -1.0}, "clip=-1.0 must be a number above 0, and finite"),
         ({"clip": math.inf}, "clip=inf must be a number above 0, and finite"),
         ({"clip": None}, "clip=None must be a number above 0, and finite"),
+        ({"clip_value": 0}, "clip_value=0 must be a number above 0, and finite"),
+        ({"clip_value": "1"}, "clip_value='1' must be a number above 0, and finite"),
+        ({"weight_decay": -1}, "Adam: weight_decay=-1 must be a finite number, 0 or more"),
+        ({"average": 2}, "average=2 must be a share, at least 0 and below 1, or 1 for the plain mean"),
+        ({"average": "much"}, "average='much' must be a share, at least 0 and below 1, or 1 for the plain mean"),
+        ({"label_smoothing": 1}, "label_smoothing=1 must be a share, at least 0 and below 1"),
+        ({"recompute": 1}, "recompute=1 must be True or False"),
     ],
 )
 def test_settings_of_training(settings, message):

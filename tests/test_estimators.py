@@ -374,6 +374,98 @@ def test_the_first_loss_is_weighted_by_label():
         )
 
 
+ONE_BATCH = {"cell": "gru", "epochs": 4, "batch": 500, "dtype": "float64", "rate": 0.05}
+
+
+@every_estimator
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"up": 3.0}])
+def test_a_weight_is_what_repetition_is(kind, class_weight):
+    """Where all stand in one batch; weight 0 is not to be there, and weights ten times as large are the same."""
+    settings = ONE_BATCH | ({} if class_weight is None else {"class_weight": class_weight})
+    if class_weight is not None and kind == "regressor":
+        pytest.skip("it has no labels")
+    (X, y), counts = data(kind), np.random.default_rng(1).integers(0, 4, 40)
+    X[3], counts[3] = np.zeros((0, 2)), 2  # which has no loss
+    y = [np.zeros(0, "U4") if at == 3 else each for at, each in enumerate(y)] if kind == "tagger" else y
+    often = np.repeat(np.arange(40), counts)
+    repeated = made(kind, **settings).fit([X[at] for at in often], [y[at] for at in often])
+    weighed, plain = made(kind, **settings).fit(X, y, counts), made(kind, **settings).fit(X, y)
+    tenfold = made(kind, **settings).fit(X, y, sample_weight=[10 * float(count) for count in counts])
+    np.testing.assert_allclose(weighed.losses_, repeated.losses_, rtol=1e-10)
+    assert not np.allclose(weighed.losses_, plain.losses_, rtol=1e-4)
+    for name, value in repeated.model_.parameters.items():
+        np.testing.assert_allclose(weighed.model_.parameters[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(tenfold.model_.parameters[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+        assert not np.allclose(plain.model_.parameters[name], value, rtol=1e-3), name
+
+
+@every_estimator
+def test_weights_of_one_change_no_bit(kind):
+    X, y = data(kind)
+    plain, ones = made(kind).fit(X, y), made(kind).fit(X, y, np.ones(len(X)))
+    assert plain.losses_ == ones.losses_
+    for name, value in plain.model_.parameters.items():
+        np.testing.assert_array_equal(ones.model_.parameters[name], value, err_msg=name)
+
+
+def test_what_is_held_back_is_weighted_too():
+    """Against its loss, written out, where nothing is learnt; the sequences held back are those of the same draw."""
+    X, y = data("classifier")
+    weights = np.random.default_rng(2).uniform(0.1, 3.0, len(X))
+    settings = ONE_BATCH | {"epochs": 1, "rate": 1e-12, "validation": 0.5}
+    tell, told = made("classifier", **settings), []
+    for at in range(len(X)):  # with one sequence that counts for much, those held back are known by their loss
+        heavy = np.ones(len(X))
+        heavy[at] = 1e9
+        told.append(tell.fit(X, y, heavy).validation_losses_[0] > 1)
+    fitted = tell.fit(X, y, weights)
+    chosen = fitted.predict_proba(X)[np.arange(len(y)), np.searchsorted(fitted.classes_, y)]
+    wanted = -np.log(chosen) * weights / weights.mean()
+    assert sum(told) == len(X) // 2
+    assert np.isclose(fitted.validation_losses_[0], wanted[told].mean(), rtol=1e-9)
+    assert np.isclose(fitted.losses_[0], wanted[~np.array(told)].mean(), rtol=1e-9)
+
+
+def test_a_score_counts_sequences_as_much_as_it_is_told():
+    X, y = data("tagger")
+    tagger, weights = made("tagger").fit(X, y), np.arange(40.0)
+    right = [labels == wanted for labels, wanted in zip(tagger.predict(X), y, strict=True)]
+    wanted = sum(w * r.sum() for w, r in zip(weights, right, strict=True)) / sum(
+        w * len(r) for w, r in zip(weights, right, strict=True)
+    )
+    assert np.isclose(tagger.score(X, y, weights), wanted, rtol=1e-12)
+    assert tagger.score(X, y) == np.concatenate(right).mean() != wanted
+    X, y = data("classifier")
+    pipe = make_pipeline(FunctionTransformer(lambda X: X), made("classifier"))
+    found = pipe.fit(X, y, sequenceclassifier__sample_weight=weights)[-1].losses_
+    assert found == made("classifier").fit(X, y, weights).losses_
+    scores = cross_val_score(made("classifier"), X, y, cv=2, params={"sample_weight": weights})
+    assert scores.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "words"),
+    [
+        ([1.0, 2.0], ShapeError, "X has 4 sequences, sample_weight is (2); one number for each is wanted"),
+        (np.ones((4, 1)), ShapeError, "X has 4 sequences, sample_weight is (4, 1); one number for each is wanted"),
+        (2.0, ShapeError, "X has 4 sequences, sample_weight is (); one number for each is wanted"),
+        (["a"] * 4, DataError, "sample_weight holds no numbers; one for each sequence is wanted"),
+        ([1, 1, -1, 1], DataError, "sample_weight[2] is -1; weights are finite, and 0 or more"),
+        ([1, np.nan, 1, 1], DataError, "sample_weight[1] is nan; weights are finite, and 0 or more"),
+        ([1, 1, 1, np.inf], DataError, "sample_weight[3] is inf; weights are finite, and 0 or more"),
+        ([0] * 4, DataError, "sample_weight is zero for every sequence that has a step; one at least is to count"),
+    ],
+)
+@every_estimator
+def test_a_wrong_sample_weight_is_said(kind, weights, error, words):
+    X, y = data(kind, count=4)
+    fitted = made(kind).fit(X, y)
+    before = fitted.model_
+    told = said(lambda: fitted.fit(X, y, weights), error)
+    assert told == f"{type(fitted).__name__}: {words}"
+    assert fitted.model_ is before
+
+
 @pytest.mark.parametrize(
     ("weight", "words"),
     [

@@ -15,7 +15,7 @@ from elman import Trainer, train
 from elman.corpus import read_corpus
 from elman.data import Padded, Streams
 from elman.errors import DataError, SettingError, TokenError
-from elman.optim import Adam, clip_by_norm
+from elman.optim import SGD, Adam, clip_by_norm
 from elman.sampling import Sampling
 from elman.schedules import Constant
 from elman.text import Vocabulary
@@ -183,6 +183,81 @@ def test_an_update_is_gradients_clipping_and_adam():
     assert [now.seconds for now in told] == sorted(now.seconds for now in told)
 
 
+@pytest.mark.parametrize("clip", [0.02, 1e9])
+def test_gradients_are_bounded_by_value_and_then_by_norm(clip):
+    """Written out; what is told is the norm that they had before."""
+    model, tokens = model_of(RHYME * 4, dtype="float64")
+    source = Streams(tokens, batch=3, length=7, seed=5)
+    trainer = Trainer(model, source, SGD(), Constant(0.5), steps=6, clip=clip, clip_value=0.003)
+    told = [(now.norm, now.loss) for now in trainer]
+    (p, _), source, state, bounded = model_of(RHYME * 4, dtype="float64"), Streams(tokens, 3, 7, seed=5), None, 0
+    for norm, loss in told:
+        batch = source.take()
+        wanted, gradients, state = p.gradients(batch.x, batch.targets, None if batch.anew else state)
+        assert (norm, loss) == (pytest.approx(norm_of(gradients), rel=1e-9), pytest.approx(wanted, rel=1e-10))
+        by_value = {name: np.minimum(np.maximum(g, -0.003), 0.003) for name, g in gradients.items()}
+        bounded += sum(int((np.abs(g) > 0.003).sum()) for g in gradients.values())
+        scale = min(1.0, clip / norm_of(by_value))
+        assert (scale < 1) == (clip < 1)
+        p.update({name: p.parameters[name] - 0.5 * scale * g for name, g in by_value.items()})
+    assert bounded > 100
+    for name, value in p.parameters.items():
+        np.testing.assert_allclose(model.parameters[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("pool", [None, "max"])
+def test_what_counts_twice_is_there_twice(pool):
+    """Weights of whole numbers against a source in which sequences come as often; compiled, so that there is a short way."""
+    pytest.importorskip("llvmlite")
+    rng, counts = np.random.default_rng(8), np.array([2, 1, 0, 3, 1])
+    x = [rng.normal(size=(6, 3)) for _ in counts]
+    targets = rng.integers(0, 4, 5) if pool else [rng.integers(0, 4, 6) for _ in counts]
+    often = np.repeat(np.arange(5), counts)
+
+    def losses(source):
+        layer = elman.RNN(elman.cells.gru, input=3, hidden=5, dtype="float64", target="llvm")
+        model = elman.Model.from_layers(layer, 4, pool=pool)
+        trainer = Trainer(model, source, SGD(), Constant(0.5), steps=6, clip=1e9)
+        return [now.loss for now in trainer], model.parameters
+
+    repeated = Padded([x[k] for k in often], [targets[k] for k in often], batch=7)
+    weighed = Padded(x, targets, batch=5, weights=counts * 5 / 7)
+    (wanted, theirs), (found, ours), (plain, _) = map(losses, (repeated, weighed, Padded(x, targets, batch=5)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    assert abs(plain[-1] - found[-1]) > 1e-3
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-8, atol=1e-12, err_msg=name)
+
+
+def test_a_weight_that_is_none_is_told():
+    model, tokens = model_of(RHYME)
+    weights = np.ones(len(tokens))
+    weights[5] = -1
+    with pytest.raises(DataError, match=r"Model: weight -1 at \(\d, \d\); weights are finite, and 0 or more"):
+        list(Trainer(model, Streams(tokens, 3, 7, weights=weights), SGD(), Constant(0.5), steps=20))
+
+
+def norm_of(gradients):
+    return math.sqrt(sum(float(np.sum(g * g)) for g in gradients.values()))
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_gradient_that_is_not_finite_is_told_and_not_bounded_away(monkeypatch, value):
+    model, tokens = model_of(RHYME)
+    before, gradients = dict(model.parameters), model.gradients
+
+    def spoilt(*arguments, **settings):
+        loss, found, state = gradients(*arguments, **settings)
+        return loss, found | {"wya": np.full_like(found["wya"], value)}, state
+
+    monkeypatch.setattr(model, "gradients", spoilt)
+    trainer = Trainer(model, Streams(tokens, 3, 7), SGD(), Constant(0.5), steps=6, clip_value=0.01)
+    with pytest.raises(DataError, match=r"the numbers leave all bounds .*; first in the gradient of wya"):
+        next(trainer)
+    for name, held in before.items():
+        np.testing.assert_array_equal(model.parameters[name], held)
+
+
 @pytest.mark.parametrize("pool", [None, "max"])
 def test_labels_are_smoothed_and_steps_made_again_as_the_trainer_is_told(pool):
     """Against the gradients of the model, update by update; what is made again changes no bit where it is compiled."""
@@ -318,7 +393,7 @@ def test_numbers_that_leave_all_bounds_keep_the_last_good_weights(monkeypatch, w
 
 def test_a_rate_that_is_too_high_is_told_in_words_not_warnings():
     model, tokens = model_of(RHYME * 4, cell=elman.cells.elman_with(elman.relu))
-    with pytest.raises(DataError, match="the numbers leave all bounds"):
+    with pytest.raises(DataError, match=r"the numbers leave all bounds"):
         list(train.train(model, tokens, Settings(length=8, batch=2, steps=200, rate=1e25, clip=1e25)))
     assert all(np.isfinite(value).all() for value in model.parameters.values())
 

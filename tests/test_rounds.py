@@ -423,10 +423,12 @@ def test_an_interrupt_leaves_the_last_good_parameters(monkeypatch):
         assert next(ours).loss == next(twin).loss
 
 
-def test_another_optimiser_and_clipping_see_the_same_gradients():
+@pytest.mark.parametrize("clip_value", [None, 1e-4])
+def test_another_optimiser_and_clipping_see_the_same_gradients(clip_value):
     def made() -> Trainer:
         source = Streams(tokens((600,)), B, T, seed=1)
-        return Trainer(language(), source, SGD(momentum=0.9), Constant(0.1), steps=100, clip=1e-3)
+        rule, clip = SGD(momentum=0.9), {"clip": 1e-3, "clip_value": clip_value}
+        return Trainer(language(), source, rule, Constant(0.1), steps=100, **clip)
 
     assert_twins(made)
 

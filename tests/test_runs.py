@@ -93,7 +93,7 @@ def told(now):
 @pytest.mark.parametrize("make", [words, waves])
 def test_resumed_anywhere_it_ends_with_the_same_bits(make, rule, tmp_path):
     """After the first update, in an epoch, at its end, before the last; each in a trainer that has gone elsewhere."""
-    settings = {"optimiser": RULES[rule], "averaging": Averaging(0.9)}
+    settings = {"optimiser": RULES[rule], "averaging": Averaging(0.9), "clip_value": 0.05 if rule == "sgd" else None}
     whole = make(**settings)
     updates = [told(now) for now in whole]
     whole.save(tmp_path / "whole")
@@ -219,6 +219,10 @@ OTHERS = {
         "the checkpoint is of a training with schedule WarmUp(schedule=Cosine(rate=0.05, steps=23, floor=0.0), steps=4), "
         "this one has another",
     ),
+    "clipping by value": (
+        lambda: words(clip_value=0.1),
+        "the checkpoint is of a training with clip_value None, this one has 0.1",
+    ),
     "averaging": (
         lambda: words(averaging=Averaging()),
         "the checkpoint is of a training with averaging None, this one has Averaging(decay=0.999)",
@@ -256,6 +260,10 @@ def test_settings_out_of_range():
     for settings, message in (
         ({"steps": 0}, "steps=0 must be an integer, 1 or more"),
         ({"clip": 0.0}, "clip=0.0 must be a number above 0"),
+        ({"clip": None}, "clip=None must be a number above 0"),
+        ({"clip_value": 0.0}, "clip_value=0.0 must be a number above 0"),
+        ({"clip_value": math.nan}, "clip_value=nan must be a number above 0"),
+        ({"clip_value": "1"}, "clip_value='1' must be a number above 0"),
         ({"seed": -1}, "seed=-1 must be an integer, 0 or more"),
         ({"label_smoothing": 1}, "Trainer: label_smoothing=1 must be a share, at least 0 and below 1"),
     ):
@@ -589,6 +597,77 @@ def test_patience_saves_the_best(command, text, tmp_path):
     kept = elman.load(tmp_path / "run" / "model.safetensors").parameters
     for name, value in elman.load(Shelf(tmp_path / "run").path(best)).parameters.items():
         np.testing.assert_array_equal(kept[name], value)
+
+
+KEPT = {
+    "--average": 0.9, "--weight-decay": 0.1, "--clip-value": 0.02, "--label-smoothing": 0.1, "--recurrent-dropout": 0.2,
+    "--warm-up": 3, "--optimiser": "rmsprop", "--momentum": 0.5, "--truncate": 4, "--recompute": None,
+}  # fmt: skip
+
+
+def test_a_run_with_all_that_keeps_from_overfitting_goes_on_to_the_same_bits(command, text, tmp_path, monkeypatch):
+    """And what is validated, best and saved is the average; the options are those of the folder, and no others."""
+    given = [str(part) for pair in KEPT.items() for part in pair if part is not None]
+    options = (*SMALL, "--steps", 30, "--save-every", 10, *given)
+    assert command("train", text, "--run", tmp_path / "whole", *options).code == 0
+    update = Trainer.__next__
+
+    def stopped(self):
+        if self.step == 16:
+            signal.raise_signal(signal.SIGINT)
+        return update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "__next__", stopped)
+        assert command("train", text, "--run", tmp_path / "half", *options).code == 130
+    for option, value in KEPT.items():
+        done = command("train", "--resume", tmp_path / "half", option, *([] if value is None else [value]))
+        wrong = f"{option} is as the run was begun with; leave it out, or begin another run"
+        assert (done.code, done.err) == (2, f"elman: --resume {tmp_path}/half: {wrong}\n")
+    assert command("train", "--resume", tmp_path / "half").code == 0
+    (ours, log), (theirs, wanted) = ends(tmp_path / "half"), ends(tmp_path / "whole")
+    assert log == wanted
+    assert ours["model.safetensors"] == theirs["model.safetensors"]
+    assert ours["step-00000030.safetensors"] == theirs["step-00000030.safetensors"]
+    model = elman.load(tmp_path / "whole" / "model.safetensors")
+    arrays = checkpoints.read(Shelf(tmp_path / "whole").path(30)).arrays
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, arrays[f"average.average/{name}"])
+        assert not np.array_equal(value, arrays[f"model.{name}"]), name
+    held = model.vocabulary.encode(TEXT)[-round(len(TEXT) * 0.1) :]
+    told = [entry for entry in entries(tmp_path / "whole" / LOG) if "validation" in entry]
+    assert told[-1] == {"step": 30, "validation": evaluate(model, held)}
+
+
+def test_a_run_that_was_begun_before_there_were_these_options_goes_on(command, text, tmp_path):
+    """Its folder tells of none of them, and of --truncate as a number."""
+    folder = tmp_path / "run"
+    assert command("train", text, "--run", folder, *SMALL, "--steps", 4, "--truncate", 5).code == 0
+    held = json.loads((folder / "run.json").read_text())
+    for option in KEPT:
+        if option != "--optimiser":
+            del held["facts"][option.removeprefix("--").replace("-", "_")]
+    held["facts"]["truncate"] = 5
+    (folder / "run.json").write_text(json.dumps(held))
+    before = (folder / "model.safetensors").read_bytes()
+    done = command("train", "--resume", folder)
+    assert (done.code, done.err) == (0, "")
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_patience_with_an_average_saves_the_best_of_the_averages(command, text, tmp_path):
+    options = (*SMALL, "--steps", 400, "--save-every", 5, "--keep", 1, "--patience", 3, "--rate", 3, "--clip", 100)
+    done = command("train", text, "--run", tmp_path / "run", *options, "--average", 0.5)
+    assert (done.code, done.err) == (0, "")
+    measured = {entry["step"]: entry["validation"] for entry in entries(tmp_path / "run" / LOG) if "validation" in entry}
+    best = min(measured, key=measured.get)
+    assert best < max(measured) < 400
+    model = elman.load(tmp_path / "run" / "model.safetensors")
+    arrays = checkpoints.read(Shelf(tmp_path / "run").path(best)).arrays
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, arrays[f"average.average/{name}"])
+    held = model.vocabulary.encode(TEXT)[-round(len(TEXT) * 0.1) :]
+    assert evaluate(model, held) == measured[best]
 
 
 def test_a_run_that_goes_on_takes_its_options_from_its_folder(command, text, tmp_path):

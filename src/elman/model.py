@@ -43,8 +43,8 @@ class Model(Transcribes, Generates):
     `word_dim` is the size of the vocabulary, `hidden_dim` that of the state, `bptt_truncate` the number of steps after which
     gradients are cut (None: never; a pair (k1, k2): the losses of every k1 steps flow back through k2 steps). `cell` and
     `readout` are cells; other sizes that the cell names are given by name. With `layers` there are several upon one another,
-    with `dropout` between them while training. Weights are drawn uniformly from +-sqrt(1/fan_in) by `seed`. Raises
-    `SettingError` for sizes that do not fit.
+    with `dropout` between them while training; `recurrent_dropout` is that of each layer. Weights are drawn uniformly from
+    +-sqrt(1/fan_in) by `seed`. Raises `SettingError` for sizes that do not fit.
 
     >>> import elman
     >>> model = elman.Model(8, hidden_dim=5)
@@ -63,6 +63,7 @@ class Model(Transcribes, Generates):
         readout: Cell = cells.readout,
         layers: int = 1,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: str = "float32",
         target: str = "auto",
         vocabulary: Vocabulary | None = None,
@@ -83,7 +84,8 @@ class Model(Transcribes, Generates):
             below = word_dim if not position else int(stacked[-1].output_shape[0])
             named: dict[str, Any] = {"input": below, "hidden": hidden_dim} | sizes
             ours = {n: s for n, s in named.items() if n in cell.sizes}
-            stacked.append(RNN(cell, dtype=dtype, seed=seeds[position], target=target, **ours))
+            how: dict[str, Any] = {"dtype": dtype, "target": target, "recurrent_dropout": recurrent_dropout}
+            stacked.append(RNN(cell, seed=seeds[position], **how, **ours))
             _check_vector(stacked[-1])
         rnn = stacked[0] if layers == 1 else Stack(stacked, dropout=dropout)
         self._build(rnn, readout, {**sizes, "output": word_dim}, last, bptt_truncate, True, vocabulary)

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import check_tokens
+from elman.checks import check_tokens, checked_share, checked_truth
 from elman.data import Streams
 from elman.errors import DataError, SettingError, ShapeError
 from elman.gates import Array
 from elman.model import Model
 from elman.optim import optimiser
-from elman.schedules import Schedule, schedule
+from elman.schedules import Averaging, Schedule, schedule
 from elman.shapes import written
 from elman.trainer import NATS_PER_BIT, Trainer
+from elman.updates import Optimiser
 
 COUNTED = 1 << 18
 """Tokens whose pairs are counted at a time, since they may be a map of a large file, and a pair takes some 50 bytes."""
@@ -26,8 +27,11 @@ class Settings:
     """How to train: `batch` streams, windows of `length` steps, `steps` updates.
 
     `rate` is that of the `optimiser` at its height; it rises over `warm_up` updates and falls as `schedule` says, both by
-    the names that `elman.optim` and `elman.schedules` know. `clip` bounds the norm of the gradients. `seed` chooses where
-    the streams start and what dropout drops. Raises `SettingError` for a value out of range.
+    the names that `elman.optim` and `elman.schedules` know. `clip` bounds the norm of the gradients, `clip_value` before
+    that their numbers. `seed` chooses where the streams start and what dropout drops. `momentum` and `weight_decay` are
+    those of the optimiser (None: its own), `average` is the decay of an average of the parameters
+    (`elman.schedules.Averaging`; None: there is none); `label_smoothing` and `recompute` are as for `gradients` of the
+    model. Raises `SettingError` for a value out of range.
     """
 
     length: int = 64
@@ -39,17 +43,41 @@ class Settings:
     seed: int = 0
     optimiser: str = "adam"
     schedule: str = "cosine"
+    clip_value: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    average: float | None = None
+    label_smoothing: float = 0.0
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("length", 1), ("batch", 1), ("steps", 1), ("warm_up", 0), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise SettingError(f"{name}={value!r} must be an integer, {least} or more")
-        for name in ("rate", "clip"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
+        for name in ("rate", "clip", "clip_value"):
+            value, number = getattr(self, name), int | float | np.number
+            is_none = name == "clip_value" and value is None
+            if not (is_none or (isinstance(value, number) and math.isfinite(value) and value > 0)):
                 raise SettingError(f"{name}={value!r} must be a number above 0, and finite")
-        _ = optimiser(self.optimiser), self.rates
+        checked_share("label_smoothing", self.label_smoothing)
+        checked_truth("recompute", self.recompute)
+        _ = self.rule, self.rates, self.averaging
+
+    @property
+    def rule(self) -> Optimiser:
+        """The optimiser."""
+        given = {name: getattr(self, name) for name in ("momentum", "weight_decay")}
+        return optimiser(self.optimiser, **{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def averaging(self) -> Averaging | None:
+        """The average of the parameters, where there is to be one."""
+        try:
+            return None if self.average is None else Averaging(self.average)
+        except SettingError:
+            wanted = "a share, at least 0 and below 1, or 1 for the plain mean"
+            raise SettingError(f"average={self.average!r} must be {wanted}") from None
 
     @property
     def rates(self) -> Schedule:
@@ -79,8 +107,8 @@ def train(model: Model, tokens: Array, settings: Settings | None = None) -> Trai
     """
     asked = settings or Settings()
     source = Streams(_text(model, tokens, "train"), batch=asked.batch, length=asked.length, seed=asked.seed)
-    rule = optimiser(asked.optimiser)
-    return Trainer(model, source, rule, asked.rates, steps=asked.steps, clip=asked.clip, seed=asked.seed)
+    named = ("steps", "clip", "clip_value", "seed", "averaging", "label_smoothing", "recompute")
+    return Trainer(model, source, asked.rule, asked.rates, **{name: getattr(asked, name) for name in named})
 
 
 def _text(model: Model, tokens: Any, asked: str) -> Array:
@@ -163,5 +191,5 @@ def _counted(tokens: Array, size: int) -> tuple[Array, Array, Array]:
 
 
 def facts(settings: Settings, **more: Any) -> dict[str, Any]:
-    """Training facts for the model file: the settings and what else is told."""
-    return asdict(settings) | more
+    """Training facts for the model file: the settings, save those that are left to others, and what else is told."""
+    return {name: value for name, value in asdict(settings).items() if value is not None} | more

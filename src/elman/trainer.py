@@ -20,7 +20,7 @@ from elman.gates import Array
 from elman.gradient_checks import checked_smoothing
 from elman.model import Model
 from elman.network import Network
-from elman.optim import are_finite, global_norm
+from elman.optim import are_finite, bounded, global_norm
 from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
@@ -52,10 +52,11 @@ class Trainer:
     """Training of a network: an iterator that makes one update each time it is asked, until there were `steps` of them.
 
     `source` gives the batches, such as `elman.data.Streams`; `optimiser` turns gradients into new parameters, at the rate
-    that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients. `seed` draws what dropout
-    drops. With `averaging` parameters are averaged over the updates besides (`averaged`). `label_smoothing` and `recompute`
-    are as for `gradients` of the model; the latter, for long sequences, changes no bit of what is compiled. The state goes
-    on from batch to batch, unless a batch begins anew. Stop asking, and the model stands as it is.
+    that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients, and `clip_value` before
+    that each of their numbers. `seed` draws what dropout drops. With `averaging` parameters are averaged over the updates
+    besides (`averaged`). `label_smoothing` and `recompute` are as for `gradients` of the model; the latter, for long
+    sequences, changes no bit of what is compiled. The state goes on from batch to batch, unless a batch begins anew. Stop
+    asking, and the model stands as it is.
 
     `save` writes all of it to one file, and `resume`, in a trainer that is made alike, goes on from there to the same bits.
     Raises `SettingError` for settings out of range.
@@ -82,6 +83,7 @@ class Trainer:
         *,
         steps: int,
         clip: float = 1.0,
+        clip_value: float | None = None,
         seed: int = 0,
         averaging: Averaging | None = None,
         label_smoothing: float = 0.0,
@@ -90,11 +92,13 @@ class Trainer:
         check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
-        if not (isinstance(clip, int | float | np.number) and clip > 0):
-            raise SettingError(f"clip={clip!r} must be a number above 0")
+        for name, limit in (("clip", clip), ("clip_value", clip_value)):
+            if (name, limit) != ("clip_value", None) and not (isinstance(limit, int | float | np.number) and limit > 0):
+                raise SettingError(f"{name}={limit!r} must be a number above 0")
         self.model, self.source, self.optimiser, self.schedule = model, source, optimiser, schedule
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
         self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
+        self.clip_value = None if clip_value is None else float(clip_value)
         self.label_smoothing = checked_smoothing("Trainer", label_smoothing, model.head.gate)
         self.recompute = bool(recompute)
         self.step = self.symbols = 0
@@ -132,8 +136,8 @@ class Trainer:
         noise = self._noise() if self.model.rnn._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
             loss, gradients, last, norm = self._scored(parameters, batch, state, noise)
-            scale = self.clip / norm if norm > self.clip else 1.0
-            updated, memory = self.optimiser.update(parameters, gradients, self.memory, rate, scale=scale)
+            clipped, scale = self._clipped(gradients, norm)
+            updated, memory = self.optimiser.update(parameters, clipped, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
                 where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
@@ -170,15 +174,23 @@ class Trainer:
         self._before, self._began = seconds, time.perf_counter()
 
     def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
-        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed."""
-        if not (self.label_smoothing or self.recompute):
+        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed or weighted."""
+        if not (self.label_smoothing or self.recompute or batch.weights is not None):
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
             if found is not None:
                 return found
         how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute}
         how |= {"lengths": batch.lengths, "dropout_seed": noise}
+        how |= {} if batch.weights is None else {"weights": batch.weights}
         loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
         return loss, gradients, last, global_norm(gradients)
+
+    def _clipped(self, gradients: Mapping[str, Array], norm: float) -> tuple[Mapping[str, Array], float]:
+        """Gradients bounded by value, and what they are scaled by so that the norm that they have then is bounded, too."""
+        if self.clip_value is not None:
+            gradients = bounded(gradients, self.clip_value)
+            norm = global_norm(gradients)
+        return gradients, self.clip / norm if norm > self.clip else 1.0
 
     def _noise(self) -> int:
         """The seed of what this update drops."""
@@ -253,6 +265,8 @@ class Trainer:
         named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
         if self.label_smoothing:
             named["label_smoothing"] = repr(self.label_smoothing)
+        if self.clip_value is not None:
+            named["clip_value"] = repr(self.clip_value)
         return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": self.model.rnn.dtype.name}
 
     def _check_settings(self, facts: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from elman import __version__
 from elman.cli import bench, cache, cells, export, generate, importing, inspect, maps, plot, predict, show, train, verify
+from elman.cli.panels import Panels
 from elman.errors import ElmanError
 from elman.interrupts import hear_again
 from elman.viz import plain
@@ -23,7 +24,7 @@ app = typer.Typer(
 
 app.command(short_help="What a model expects at each position of a text.")(predict.predict)
 app.command(short_help="Every named value at each position of a text.")(inspect.inspect)
-app.command()(train.train)
+app.command(cls=Panels)(train.train)
 app.command(short_help="Draw the learning curves of runs.")(plot.plot)
 app.command()(generate.generate)
 app.command(short_help="What is in a model file.")(show.show)

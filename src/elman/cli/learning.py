@@ -40,6 +40,9 @@ MEASURED = 100_000
 SHORT = {"character": "bits/char", "byte": "bits/byte"}
 """The unit as the bar has room for it."""
 
+DROPOUT = ("dropout", "recurrent_dropout")
+"""Options that drop something while training."""
+
 SKIPPED = 10
 """How many of the files that were passed over are named."""
 
@@ -60,7 +63,27 @@ class Symbols:
 def settings(given: SimpleNamespace) -> training.Settings:
     """The options that are the library's. Raises `SettingError` for one out of range."""
     known = [field.name for field in fields(training.Settings)]
-    return training.Settings(**{name: getattr(given, name) for name in known if hasattr(given, name)})
+    return training.Settings(**{name: getattr(given, name) for name in known})
+
+
+def truncation(given: SimpleNamespace) -> int | tuple[int, int]:
+    """After how many steps gradients are cut: --truncate K, or K1,K2; else those of a window. Raises `SettingError`."""
+    if given.truncate is None:
+        return int(given.length)
+    asked = given.truncate
+    steps = [int(part) if part.isascii() and part.isdecimal() else 0 for part in str(asked).split(",")]
+    if len(steps) > 2 or min(steps) < 1:
+        either = "a number of steps, 1 or more, or two such as 8,32"
+        raise SettingError(f"--truncate {asked}: {either} is wanted: the losses of every 8 steps flow back through 32")
+    if steps[0] > steps[-1]:
+        k1, k2 = steps
+        raise SettingError(f"--truncate {asked}: the losses of {k1} steps cannot flow back through {k2}; take {k1},{k1}")
+    return (steps[0], steps[1]) if len(steps) == 2 else steps[0]
+
+
+def stopping(given: SimpleNamespace) -> EarlyStopping | None:
+    """What ends a run that gets no better, where that is asked for. Raises `SettingError`."""
+    return None if given.patience is None else EarlyStopping(given.patience)
 
 
 def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path) -> None:
@@ -85,13 +108,15 @@ def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path
             updates = trainer if run is None else run
             unit, per_symbol = SHORT[symbols.unit], symbols.per_symbol
             done, stop = progress.follow(console, net, updates, asked.steps, unit, per_symbol, given.sample_every)
-            if run is not None:
-                _leave(run, stop, console, given.patience)
-                done = run.trainer.step
+            best = None if run is None else _leave(run, stop, console, given.patience)
+            done = done if run is None else run.trainer.step
+            if asked.averaging is not None and best is None:  # what measured best is an average already
+                net.update(asked.averaging.parameters(trainer.average))
     except (DataError, ModelFileError) as error:
         raise type(error)(f"{error}; {_what_stays(folder)}") from error
     counts = {"files": len(text.files), "symbols": len(symbols.training), "updates": done}
-    net.training = training.facts(asked, cell=given.cell, **counts)
+    dropped = {name: getattr(given, name) for name in DROPOUT if getattr(given, name)}
+    net.training = training.facts(asked, cell=given.cell, **dropped, **counts)
     net.save(given.output)  # before it is measured: what comes now, a second Ctrl-C or a closed pipe, loses nothing
     if stop:
         console.print(f"stopped after {done:,} of {asked.steps:,} updates")
@@ -153,10 +178,10 @@ def _check_windows(asked: training.Settings, symbols: int) -> None:
 
 
 def _model(given: SimpleNamespace, vocabulary: Vocabulary) -> Model:
-    cut = given.length if given.truncate is None else given.truncate
-    sizes = {"hidden_dim": given.hidden, "bptt_truncate": cut} | shared.cell_sizes(given.cell_size)
-    parts = {"seed": given.seed, "layers": given.layers, "dropout": given.dropout, "vocabulary": vocabulary}
-    return Model(len(vocabulary), cell=named(given.cell), **sizes, **parts)
+    sizes: dict[str, Any] = {"hidden_dim": given.hidden, "bptt_truncate": truncation(given)}
+    parts = {name: getattr(given, name) for name in ("seed", "layers", "dropout", "recurrent_dropout")}
+    sizes |= shared.cell_sizes(given.cell_size)
+    return Model(len(vocabulary), cell=named(given.cell), vocabulary=vocabulary, **sizes, **parts)
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------------
@@ -183,7 +208,7 @@ def _opened(
         save_every=given.save_every,
         keep=given.keep,
         measure=measure if len(held) > 1 else None,
-        stopping=None if given.patience is None else EarlyStopping(given.patience),
+        stopping=stopping(given),
         facts=runs.facts_of(folder) if runs.is_in(folder) else _facts(given, folder),
         writer=given.tensorboard and partial(Events, given.tensorboard),
     )
@@ -197,8 +222,11 @@ def _opened(
     return run
 
 
-def _leave(run: Run, stop: int, console: "Console", patience: int | None) -> None:
-    """Where a run was stopped, write a checkpoint and exit; else the model is what it has learnt."""
+def _leave(run: Run, stop: int, console: "Console", patience: int | None) -> int | None:
+    """Where a run was stopped, write a checkpoint and exit; else the model is what it has learnt, or what measured best.
+
+    Returns the update of the best.
+    """
     done, steps = run.trainer.step, run.trainer.steps
     if stop:
         run.save()
@@ -208,6 +236,7 @@ def _leave(run: Run, stop: int, console: "Console", patience: int | None) -> Non
     best = None if patience is None else run.take_best()
     if best is not None:
         console.print(f"{done:,} updates; the weights that validated best are of update {best:,}")
+    return best
 
 
 def _what_stays(folder: Path | None) -> str:

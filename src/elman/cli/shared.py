@@ -24,7 +24,10 @@ TextArgument = Annotated[str | None, typer.Argument(help="Text to read, or - for
 FileOption = Annotated[Path | None, typer.Option("--file", "-f", help="Read the text from a file.")]
 ModelOption = Annotated[Path | None, typer.Option("--model", "-m", help="Model file; without it, the one that comes along.")]
 CellSizeOption = Annotated[
-    list[str] | None, typer.Option("--cell-size", help="A further size of the cell, such as projection=64; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--cell-size", help="A further size of the cell, such as projection=64; repeatable.", rich_help_panel="Model"
+    ),
 ]
 
 OTHERWISE = "take a model trained with --vocabulary bytes"

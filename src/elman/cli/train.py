@@ -1,16 +1,20 @@
 """`elman train`: a model learnt from text. Here: what can be asked for, and what is refused."""
 
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from elman import runs
 from elman.cells import named
+from elman.checks import checked_share
 from elman.cli import learning, shared
 from elman.data.pieces import Pieces
 from elman.errors import CheckpointError, SettingError
@@ -30,41 +34,65 @@ IN_A_RUN = ("patience", "tensorboard")
 """Options that have no meaning without a run, and no default."""
 
 
+def _panel(name: str) -> Callable[..., Any]:
+    """What makes the options that stand under a heading of the help."""
+    return partial(typer.Option, rich_help_panel=name)
+
+
+of_text, of_model, of_updates, of_runs = map(_panel, ("Text", "Model", "Updates", "Runs"))
+of_weights = _panel("Against learning by heart")
+
+
 def train(
     context: typer.Context,
     files: Annotated[list[Path] | None, typer.Argument(help="Text files or folders to learn from.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Model file to write; in a run it may be left out.")
     ] = None,
-    cell: Annotated[str, typer.Option(help="The recurrent cell; elman cells lists them.")] = "gru",
-    hidden: Annotated[int, typer.Option(help="Size of the state.")] = 128,
-    cell_size: shared.CellSizeOption = None,
-    layers: Annotated[int, typer.Option(help="Recurrent layers, one upon another.")] = 1,
-    dropout: Annotated[float, typer.Option(help="Share that is dropped between layers while training.")] = 0.0,
-    length: Annotated[int, typer.Option(help="Steps in a window.")] = 64,
-    batch: Annotated[int, typer.Option(help="Windows at a time.")] = 32,
-    optimiser: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMISERS)}.")] = "adam",
-    rate: Annotated[float, typer.Option(help="Learning rate at its height.")] = 0.01,
-    schedule: Annotated[
-        str, typer.Option(help=f"How the rate falls: {', '.join(SCHEDULES)}; with numbers, such as steps,every=500.")
-    ] = "cosine",
-    clip: Annotated[float, typer.Option(help="Largest norm of the gradients.")] = 1.0,
-    truncate: Annotated[int | None, typer.Option(help="Cut gradients after so many steps, not at the window.")] = None,
-    steps: Annotated[int, typer.Option(help="Updates.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of weights, windows and dropout.")] = 0,
-    validation: Annotated[float, typer.Option(help="Share of the text kept for validation.")] = 0.1,
-    vocabulary: Annotated[str, typer.Option(help=f"What a symbol is: {', '.join(KINDS)}.")] = "characters",
-    size: Annotated[int | None, typer.Option(help="Largest number of symbols.")] = None,
-    suffix: Annotated[list[str] | None, typer.Option(help="From folders take only files that end so; repeatable.")] = None,
     sample_every: Annotated[int, typer.Option(help="Show a sample after so many updates; 0: never.")] = 500,
-    run: Annotated[Path | None, typer.Option(help="A new folder for checkpoints and a log.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, to the same bits.")] = None,
-    save_every: Annotated[int, typer.Option(help="In a run, validate and write a checkpoint after so many updates.")] = 500,
-    keep: Annotated[int, typer.Option(help="In a run, how many checkpoints are kept beside the best.")] = 3,
-    patience: Annotated[
-        int | None, typer.Option(help="In a run, stop after so many validations that are no better; the best is saved.")
+    suffix: Annotated[list[str] | None, of_text(help="From folders take only files that end so; repeatable.")] = None,
+    vocabulary: Annotated[str, of_text(help=f"What a symbol is: {', '.join(KINDS)}.")] = "characters",
+    size: Annotated[int | None, of_text(help="Largest number of symbols.")] = None,
+    validation: Annotated[float, of_text(help="Share of the text kept for validation.")] = 0.1,
+    cell: Annotated[str, of_model(help="The recurrent cell; elman cells lists them.")] = "gru",
+    hidden: Annotated[int, of_model(help="Size of the state.")] = 128,
+    cell_size: shared.CellSizeOption = None,
+    layers: Annotated[int, of_model(help="Recurrent layers, one upon another.")] = 1,
+    steps: Annotated[int, of_updates(help="Updates.")] = 2000,
+    length: Annotated[int, of_updates(help="Steps in a window.")] = 64,
+    batch: Annotated[int, of_updates(help="Windows at a time.")] = 32,
+    optimiser: Annotated[str, of_updates(help=f"One of {', '.join(OPTIMISERS)}.")] = "adam",
+    momentum: Annotated[float | None, of_updates(help="That of sgd and rmsprop, such as 0.9.")] = None,
+    rate: Annotated[float, of_updates(help="Learning rate at its height.")] = 0.01,
+    warm_up: Annotated[int, of_updates(help="Updates over which the rate rises.")] = 50,
+    schedule: Annotated[
+        str, of_updates(help=f"How the rate falls: {', '.join(SCHEDULES)}; with numbers, such as steps,every=500.")
+    ] = "cosine",
+    clip: Annotated[float, of_updates(help="Largest norm of the gradients.")] = 1.0,
+    clip_value: Annotated[float | None, of_updates(help="Largest number in the gradients, bound before the norm.")] = None,
+    truncate: Annotated[
+        str | None,
+        of_updates(help="Cut gradients after so many steps, not at the window; 8,32: of every 8 steps' losses after 32."),
     ] = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="In a run, write event files of TensorBoard to a folder.")] = None,
+    recompute: Annotated[bool, of_updates("--recompute", help="Hold less of long windows, and make it again.")] = False,
+    weight_decay: Annotated[
+        float | None, of_weights(help="How strongly weights are drawn to zero; without it, 0.01 with adamw and else 0.")
+    ] = None,
+    average: Annotated[
+        float | None, of_weights(help="Decay of an average of the weights, which is measured and saved; such as 0.999.")
+    ] = None,
+    dropout: Annotated[float, of_weights(help="Share that is dropped between layers while training.")] = 0.0,
+    recurrent_dropout: Annotated[float, of_weights(help="Share of the state that is dropped while training.")] = 0.0,
+    label_smoothing: Annotated[float, of_weights(help="Share of each target that is told of all symbols.")] = 0.0,
+    run: Annotated[Path | None, of_runs(help="A new folder for checkpoints and a log.")] = None,
+    resume: Annotated[Path | None, of_runs(help="Go on with the run in this folder, to the same bits.")] = None,
+    save_every: Annotated[int, of_runs(help="Validate and write a checkpoint after so many updates.")] = 500,
+    keep: Annotated[int, of_runs(help="How many checkpoints are kept beside the best.")] = 3,
+    patience: Annotated[
+        int | None, of_runs(help="Stop after so many validations that are no better; the best is saved.")
+    ] = None,
+    tensorboard: Annotated[Path | None, of_runs(help="Write event files of TensorBoard to a folder.")] = None,
 ) -> None:
     """Learn a model from text.
 
@@ -73,8 +101,9 @@ def train(
     given = SimpleNamespace(**{name: value for name, value in locals().items() if name not in ("context", "run", "resume")})
     if resume is not None:
         given = _as_begun(resume, given, context)
-    _check(given, run, resume)
-    with tempfile.TemporaryDirectory(prefix="elman-", ignore_cleanup_errors=True) as place:
+    temporary = tempfile.TemporaryDirectory(prefix="elman-", ignore_cleanup_errors=True)
+    with _told_as_options(given), temporary as place:
+        _check(given, run, resume)
         files = learning.read_again(given.files, Path(place))
         text = Pieces(files, given.vocabulary, tuple(given.suffix or ()))
         text.check()
@@ -102,6 +131,20 @@ def _as_begun(folder: Path, given: SimpleNamespace, context: typer.Context) -> S
     return before
 
 
+@contextmanager
+def _told_as_options(given: SimpleNamespace) -> Iterator[None]:
+    """What the library refuses under the name of its setting is told under that of the option."""
+    try:
+        yield
+    except SettingError as error:
+        said = str(error)
+        for name, value in vars(given).items():
+            before, found, rest = said.partition(f"{name}={value!r}")
+            if found and re.fullmatch(r"(\w+: )?", before):  # such as Adam: weight_decay=-1.0
+                raise SettingError(f"--{name.replace('_', '-')} {value}{rest}") from error
+        raise
+
+
 def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> None:
     """What can be found out before the text is read."""
     if run is not None and resume is not None:
@@ -115,23 +158,33 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
     for name in IN_A_RUN:
         if getattr(given, name) is not None and run is None and resume is None:
             raise SettingError(f"--{name} {getattr(given, name)} wants --run FOLDER, for checkpoints and a log")
+    _check_model(given)
+    if given.sample_every < 0:
+        raise SettingError(f"--sample-every {given.sample_every} must be 0 or more")
+    if given.size is not None and given.vocabulary == "bytes":
+        raise SettingError(f"--size {given.size}: bytes are 256 symbols; leave it out, or take another vocabulary")
+    _ = learning.settings(given), learning.stopping(given)
+    given.output = given.output or Path(run or resume or "") / runs.MODEL
+    if run is not None:
+        runs.check(run, given.save_every, given.keep)
+    check_writable(given.output)
+
+
+def _check_model(given: SimpleNamespace) -> None:
+    """Raises `SettingError` for a model that there cannot be, or none that is trained so."""
     _check_sizes(named(given.cell), shared.cell_sizes(given.cell_size))
     if given.layers < 1:
         raise SettingError(f"--layers {given.layers} must be 1 or more")
     if not 0 <= given.dropout < 1:
         raise SettingError(f"--dropout {given.dropout} must be a share, at least 0 and below 1")
     if given.dropout and given.layers == 1:
-        only = "with one layer there is nothing between layers; take --layers 2 or more"
+        only = "with one layer there is nothing between layers; take --layers 2 or more, or --recurrent-dropout"
         raise SettingError(f"--dropout {given.dropout}: {only}")
-    if given.sample_every < 0:
-        raise SettingError(f"--sample-every {given.sample_every} must be 0 or more")
-    if given.size is not None and given.vocabulary == "bytes":
-        raise SettingError(f"--size {given.size}: bytes are 256 symbols; leave it out, or take another vocabulary")
-    learning.settings(given)
-    given.output = given.output or Path(run or resume or "") / runs.MODEL
-    if run is not None:
-        runs.check(run, given.save_every, given.keep)
-    check_writable(given.output)
+    checked_share("recurrent_dropout", given.recurrent_dropout)
+    cut, dropped = learning.truncation(given), next((name for name in learning.DROPOUT if getattr(given, name)), None)
+    if dropped and isinstance(cut, tuple):
+        option = f"--{dropped.replace('_', '-')} {getattr(given, dropped)}"
+        raise SettingError(f"--truncate {given.truncate} and {option} do not go together; cut every so many steps")
 
 
 def _check_sizes(cell: Cell, sizes: Mapping[str, int]) -> None:

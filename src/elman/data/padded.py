@@ -22,6 +22,7 @@ class Padded(Counted):
 
     Targets stand beside every step, `[T]` or `[T, O]` for each sequence, or once a sequence, `[N]` or `[N, O]`. Which of
     them is seen from their lengths; `once` says it where both could be meant. Without targets each step is to tell the next.
+    `weights` say how much it counts to tell each target: one number a sequence, or as many for each as it has steps.
 
     Every epoch reads every sequence once, in an order drawn from `seed`. Of `buckets` batches at a time the sequences are
     sorted by length, so that little is padded, and then the batches are shuffled.
@@ -43,16 +44,20 @@ class Padded(Counted):
         buckets: int = 16,
         *,
         once: bool | None = None,
+        weights: Sequence[Any] | Array | None = None,
     ) -> None:
         name = type(self).__name__
         self._seed, self.batch = checked_seed(seed), checked_count(name, "batch", batch)
         self._pool = self.batch * checked_count(name, "buckets", buckets)
         self._x, self._targets, self._once = _paired(name, _sequences(name, sequences), targets, once)
+        self._weights = None if weights is None else _weighed(name, weights, self._targets, self._once, targets is None)
         self._lengths = np.array([len(x) for x in self._x])
         self._order: tuple[int, list[Array]] = (-1, [])
         some = range(0, len(self._x), max(1, len(self._x) // SAMPLE))
         parts = (np.atleast_1d(part[i]) for part in (self._x, self._targets) for i in some)
         data = f"{checksum((self._lengths,), len(self._x))}{checksum(parts)}"
+        if self._weights is not None:
+            data += f", weights {checksum(np.atleast_1d(self._weights[i]) for i in some)}"
         told = f"{len(self._x)} sequences, batch={batch}, seed={seed}, buckets={buckets}; data {data}"
         super().__init__(f"{name}({told})", -(-len(self._x) // self.batch))
 
@@ -61,9 +66,14 @@ class Padded(Counted):
             self._order = (epoch, self._drawn(epoch))
         rows = self._order[1][step]
         x, lengths = pad_sequences([self._x[row] for row in rows])
-        chosen = [self._targets[row] for row in rows]
-        targets = np.stack(chosen) if self._once else pad_sequences(chosen)[0]
-        return Batch(as_input(x), as_targets(targets), lengths, True, int(lengths.sum()))
+        targets = self._beside(self._targets, rows)
+        weights = None if self._weights is None else self._beside(self._weights, rows)
+        return Batch(as_input(x), as_targets(targets), lengths, True, int(lengths.sum()), weights)
+
+    def _beside(self, each: list[Array], rows: Array) -> Array:
+        """Targets, or weights, of some sequences as one array."""
+        chosen = [each[row] for row in rows]
+        return np.stack(chosen) if self._once else pad_sequences(chosen)[0]
 
     def _drawn(self, epoch: int) -> list[Array]:
         """The sequences of each batch of an epoch."""
@@ -104,6 +114,26 @@ def _paired(name: str, x: list[Array], targets: Any, once: bool | None) -> tuple
         raise ShapeError(f"{name}: {sizes}; one a step is wanted, or one of the same shape for each sequence")
     _check_alike(name, "target", found, once)
     return x, found, once
+
+
+def _weighed(name: str, weights: Any, targets: list[Array], once: bool, ahead: bool) -> list[Array]:
+    """How much each target counts, one by one; where each step tells the next, the first of a sequence is no target.
+
+    Raises `ShapeError` or `DataError`.
+    """
+    if len(weights) != len(targets):
+        raise ShapeError(f"{name}: {len(targets)} sequences and {len(weights)} weights; as many are wanted")
+    found = list[Array]()
+    for at, (given, y) in enumerate(zip(weights, targets, strict=True)):
+        array = checked_numbers(f"{name}: weight {at}", given)
+        if once and array.ndim:
+            raise ShapeError(f"{name}: weight {at} is {written(array.shape)}; one number a sequence is wanted")
+        steps = 0 if once else len(y) + ahead
+        if array.ndim and array.shape != (steps,):
+            both = f"sequence {at} has {steps} steps, its weights are {written(array.shape)}"
+            raise ShapeError(f"{name}: {both}; one number, or one a step is wanted")
+        found.append(array if once else np.array(np.broadcast_to(array, steps)[ahead:]))
+    return found
 
 
 def _check_alike(name: str, what: str, arrays: list[Array], whole: bool = False) -> None:

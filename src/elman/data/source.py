@@ -23,7 +23,8 @@ class Batch:
     """What one update reads: tokens `x` `[B, T]` or features `[B, T, I]`, and their targets.
 
     `lengths` `[B]` where sequences are padded, else None. With `anew` the state starts anew; else it goes on from the batch
-    before. `symbols` counts the steps that count: those within the lengths.
+    before. `symbols` counts the steps that count: those within the lengths. `weights` `[B, T]`, or `[B]` where targets stand
+    once a sequence, say how much each loss counts of which the loss is the mean (None: 1).
     """
 
     x: Array
@@ -31,6 +32,7 @@ class Batch:
     lengths: Array | None
     anew: bool
     symbols: int
+    weights: Array | None = None
 
 
 class Source(Protocol):

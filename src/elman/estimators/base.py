@@ -1,7 +1,7 @@
 """What the estimators share: their settings, the model that these make, learning, and how a fitted one is pickled."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from elman.checks import checked_share
 from elman.errors import DataError, SettingError
 from elman.estimators.fitting import Course, Examples, by_length, fit
 from elman.estimators.sequences import Reads, as_read, reads_of, sequences_of
+from elman.estimators.weighing import sequence_weights, target_weights
 from elman.files import model_from
 from elman.gates import Array
 from elman.layer import Layer
@@ -67,20 +68,22 @@ class SequenceEstimator(BaseEstimator, ABC):
     target: str = "auto"
     verbose: bool = False
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from sequences `X` and their targets `y`; returns the estimator.
 
-        Raises `ShapeError` or `DataError` for data that do not fit, `SettingError` for a setting out of its range.
+        `sample_weight` `[n]` says how much each sequence counts: one of weight 2 as if it stood there twice, one of weight 0
+        as if it did not. Raises `ShapeError` or `DataError` for data that do not fit, `SettingError` for a setting out of
+        its range.
         """
         before = dict(self.__dict__)
         try:
-            self._fit(type(self).__name__, X, y, again=self.warm_start and hasattr(self, "model_"))
+            self._fit(type(self).__name__, X, y, sample_weight, again=self.warm_start and hasattr(self, "model_"))
         except BaseException:
             self.__dict__ = before
             raise
         return self
 
-    def _fit(self, owner: str, X: Any, y: Any, again: bool) -> None:
+    def _fit(self, owner: str, X: Any, y: Any, sample_weight: Any, again: bool) -> None:
         names = ("epochs", "batch", "optimiser", "rate", "schedule", "clip", "patience")
         course = Course(**{name: getattr(self, name) for name in names})
         first, seed = _drawn(owner, self.random_state)
@@ -93,8 +96,11 @@ class SequenceEstimator(BaseEstimator, ABC):
         model = copied(self.model_) if again else self._made(owner, reads, first)
         self.model_: Model = model
         self.n_features_in_ = 1 if reads.tokens else reads.size
-        learns, held = _parted(owner, Examples(sequences, targets).with_steps(), self.validation, seed)
-        self._learn(learns, held, replace(course, weights=self._weights(owner, targets)), seed, again)
+        counts = sequence_weights(owner, sample_weight, sequences, once=isinstance(targets, np.ndarray))
+        weights = target_weights(targets, counts, self._weights(owner, targets, counts))
+        some = [at for at, x in enumerate(sequences) if len(x) and (counts is None or counts[at])]  # others count in no loss
+        learns, held = _parted(owner, Examples(sequences, targets, weights).taken(some), self.validation, seed)
+        self._learn(learns, held, course, seed, again)
 
     def _learn(self, examples: Examples, held: Examples | None, course: Course, seed: int, again: bool) -> None:
         history = fit(self.model_, examples, held, course, seed, print if self.verbose else lambda line: None)
@@ -107,8 +113,8 @@ class SequenceEstimator(BaseEstimator, ABC):
     def _targets(self, owner: str, y: Any, sequences: list[Array], again: bool) -> list[Array] | Array:
         """Targets as a model takes them; what they tell of themselves is kept, or, fitted again, must stay."""
 
-    def _weights(self, owner: str, targets: list[Array] | Array) -> Array | None:
-        """How much each label counts."""
+    def _weights(self, owner: str, targets: list[Array] | Array, counts: Array | None) -> Array | None:
+        """How much each label counts, where sequences count so much."""
         return None
 
     @abstractmethod

@@ -47,8 +47,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         self.classes_: Array = found
         return places
 
-    def _weights(self, owner: str, targets: list[Array] | Array) -> Array | None:
-        return label_weights(owner, self.class_weight, self.classes_, np.asarray(targets))
+    def _weights(self, owner: str, targets: list[Array] | Array, counts: Array | None) -> Array | None:
+        return label_weights(owner, self.class_weight, self.classes_, np.asarray(targets), counts)
 
     def _head(self) -> dict[str, Any]:
         return {"outputs": len(self.classes_), "pool": self._pool(self.pool)}

@@ -19,34 +19,41 @@ from elman.updates import Arrays, Optimiser
 
 @dataclass(frozen=True)
 class Examples:
-    """Sequences and their targets: one for each sequence (an array), or a sequence of them for each (a list)."""
+    """Sequences and their targets: one for each sequence (an array), or a sequence of them for each (a list).
+
+    `weights` say how much each target counts, and stand as these do.
+    """
 
     sequences: Sequence[Array]
     targets: Sequence[Array] | Array
+    weights: Sequence[Array] | Array | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def taken(self, places: Sequence[int] | Array) -> "Examples":
         """Those at some places."""
-        targets = self.targets
-        chosen = targets[places] if isinstance(targets, np.ndarray) else [targets[place] for place in places]
-        return Examples([self.sequences[place] for place in places], chosen)
+        weights = None if self.weights is None else _at(self.weights, places)
+        return Examples([self.sequences[place] for place in places], _at(self.targets, places), weights)
 
-    def padded(self) -> dict[str, Array]:
-        """All of them as one batch, as a model takes it."""
+    def padded(self) -> tuple[dict[str, Array], Array | float]:
+        """All of them as one batch, as a model takes it; and how much each of its losses counts."""
         x, lengths = pad_sequences(self.sequences)
-        targets = self.targets if isinstance(self.targets, np.ndarray) else pad_sequences(self.targets)[0]
-        return {"x": x, "targets": targets, "lengths": lengths}
-
-    def with_steps(self) -> "Examples":
-        """Those that have a step: others count in no loss."""
-        return self.taken([place for place, sequence in enumerate(self.sequences) if len(sequence)])
+        weights = 1.0 if self.weights is None else _together(self.weights)
+        return {"x": x, "targets": _together(self.targets), "lengths": lengths}, weights
 
     @property
     def once(self) -> bool:
         """Whether there is one target for each sequence."""
         return isinstance(self.targets, np.ndarray)
+
+
+def _at(each: Sequence[Array] | Array, places: Sequence[int] | Array) -> Sequence[Array] | Array:
+    return each[places] if isinstance(each, np.ndarray) else [each[place] for place in places]
+
+
+def _together(each: Sequence[Array] | Array) -> Array:
+    return each if isinstance(each, np.ndarray) else pad_sequences(each)[0]
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,6 @@ class Course:
     schedule: str
     clip: float | None
     patience: int | None
-    weights: Array | None = None
-    """How much each label counts; None: all the same."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
@@ -95,13 +100,14 @@ def fit(
 
     The same seed gives the same bits. Raises `DataError` where the numbers leave all bounds.
     """
-    source = Padded(examples.sequences, examples.targets, course.batch, seed, once=examples.once)
+    how: dict[str, Any] = {"once": examples.once, "weights": examples.weights}
+    source = Padded(examples.sequences, examples.targets, course.batch, seed, **how)
     updates, history, best = _Updates(model, source, course, seed), History(), model.parameters
     stopping = EarlyStopping(course.patience or course.epochs)
     for epoch in range(course.epochs):
         history.losses.append(updates.epoch())
         if held is not None:
-            history.held.append(loss_of(model, held, course.batch, course.weights))
+            history.held.append(loss_of(model, held, course.batch))
             stopping = stopping.seen(history.held[-1])
         if held is None or stopping.improved:
             history.best, best = epoch, model.parameters
@@ -128,8 +134,8 @@ class _Updates:
         for _ in range(self.source.steps_per_epoch):
             batch = self.source.take()
             share = len(batch.x) if self.model.head.once else batch.symbols
-            given = {"x": batch.x, "targets": batch.targets, "lengths": batch.lengths}
-            total += share * self._update(given | _weights(self.course.weights, batch.targets))
+            names = ("x", "targets", "lengths", "weights")
+            total += share * self._update({name: getattr(batch, name) for name in names})
             counted += share
         return total / counted
 
@@ -148,17 +154,13 @@ class _Updates:
         return loss
 
 
-def _weights(of_labels: Array | None, targets: Array) -> dict[str, Array]:
-    return {} if of_labels is None else {"weights": of_labels[targets]}
-
-
-def loss_of(model: Model, examples: Examples, batch: int, weights: Array | None = None) -> float:
-    """The mean loss of examples that have steps, each as much as its label counts."""
+def loss_of(model: Model, examples: Examples, batch: int) -> float:
+    """The mean loss of examples that have steps, each as much as it counts."""
     total = 0.0
     for places in by_length(examples.sequences, batch):
-        given = examples.taken(places).padded()
+        given, weights = examples.taken(places).padded()
         losses, _ = model.losses(**given)
-        total += float((losses if weights is None else losses * weights[given["targets"]]).sum(dtype=np.float64))
+        total += float((losses * weights).sum(dtype=np.float64))
     return total / (len(examples) if examples.once else sum(map(len, examples.sequences)))
 
 

@@ -30,16 +30,18 @@ def learnt_labels(owner: str, labels: Array, known: Array | None) -> tuple[Array
     return known, np.searchsorted(known, labels)
 
 
-def label_weights(owner: str, class_weight: Any, labels: Array, places: Array) -> Array | None:
+def label_weights(owner: str, class_weight: Any, labels: Array, places: Array, counts: Array | None) -> Array | None:
     """How much each label counts: as told by label (1), or "balanced", the rarer the more, with a mean of 1 over `places`.
 
-    Raises `SettingError` for a label that is not there, or a weight below 0.
+    `counts` say how often each of these is there (1). Raises `SettingError` for a label that is not there, or a weight
+    below 0.
     """
     if class_weight is None:
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(places, minlength=len(labels))
-        return len(places) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+        often = np.bincount(places, counts, minlength=len(labels))
+        each: Array = often.sum() / (np.count_nonzero(often) * np.where(often > 0, often, 1.0))
+        return each
     if not isinstance(class_weight, Mapping):
         raise SettingError(f"{owner}: class_weight={class_weight!r}; 'balanced', weights by label, or None is wanted")
     known = [_plain(label) for label in labels]

@@ -1,6 +1,6 @@
 """SequenceRegressor: a number, or several, for a sequence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,12 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """Learn targets of mean 0 and deviation 1; before and after, the read-out gives them as they are."""
         numbers = examples.targets
         assert isinstance(numbers, np.ndarray), "there is one target for each sequence"
-        middle, spread = numbers.mean(0), numbers.std(0)
+        middle = np.average(numbers, 0, weights=examples.weights)
+        spread = np.sqrt(np.average((numbers - middle) ** 2, 0, weights=examples.weights))
         spread = np.where(spread > 0, spread, 1.0)
 
         def scaled(given: Examples) -> Examples:
-            return Examples(given.sequences, (np.asarray(given.targets) - middle) / spread)
+            return replace(given, targets=(np.asarray(given.targets) - middle) / spread)
 
         if again:
             self._rescale(1 / spread, -middle / spread)

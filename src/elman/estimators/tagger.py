@@ -8,6 +8,7 @@ import numpy as np
 from elman.errors import DataError, ShapeError
 from elman.estimators.base import SequenceEstimator
 from elman.estimators.labels import label_weights, learnt_labels
+from elman.estimators.weighing import sequence_weights
 from elman.gates import Array
 from elman.shapes import written
 
@@ -38,8 +39,9 @@ class SequenceTagger(SequenceEstimator):
         self.classes_: Array = found
         return np.split(places, np.cumsum([len(sequence) for sequence in sequences])[:-1])
 
-    def _weights(self, owner: str, targets: list[Array] | Array) -> Array | None:
-        return label_weights(owner, self.class_weight, self.classes_, np.concatenate(targets))
+    def _weights(self, owner: str, targets: list[Array] | Array, counts: Array | None) -> Array | None:
+        each = None if counts is None else np.repeat(counts, [len(labels) for labels in targets])
+        return label_weights(owner, self.class_weight, self.classes_, np.concatenate(targets), each)
 
     def _head(self) -> dict[str, Any]:
         return {"outputs": len(self.classes_)}
@@ -53,14 +55,16 @@ class SequenceTagger(SequenceEstimator):
         """The likeliest labels `[T]` of each sequence."""
         return [self.classes_[found.argmax(1)] for found in self.predict_proba(X)]
 
-    def score(self, X: Any, y: Any) -> float:
-        """The share of all steps whose label is right."""
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of all steps whose label is right; those of a sequence count as much as it does."""
         predicted = self.predict(X)
         owner = type(self).__name__
         wanted = np.concatenate(_labels(owner, y, predicted))
         if not len(wanted):
             raise DataError(f"{owner}: no sequence has a step, so there is nothing to score")
-        return float((np.concatenate(predicted) == wanted).mean())
+        counts = sequence_weights(owner, sample_weight, predicted, once=False)
+        each = None if counts is None else np.repeat(counts, [len(labels) for labels in predicted])
+        return float(np.average(np.concatenate(predicted) == wanted, weights=each))
 
 
 def _labels(owner: str, y: Any, sequences: list[Array]) -> list[Array]:
