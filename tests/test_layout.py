@@ -22,8 +22,8 @@ FLOOR_PLAN = (
     "rnn", "stack", "pooled", "describe", "corpus", "subwords", "text", "data", "sampling", "scoring", "head", "network",
     "decoding", "ctc", "labellings", "transcription", "generation", "proof", "storage", "model", "suspects",
     "checkpoints", "files", "foreign", "layer_order", "io.pytorch_run", "io.pytorch_parts", "io.pytorch", "io.keras",
-    "io.jax", "io.onnx", "importing", "export", "encoder_decoder", "updates", "optim", "schedules", "journal", "origin",
-    "bindings", "rounds", "adopted", "training_checks", "trainer", "train", "locks", "runs", "estimators", "viz",
+    "io.jax", "io.onnx", "importing", "export", "encoder_decoder", "losses", "updates", "optim", "schedules", "journal",
+    "origin", "bindings", "rounds", "adopted", "training_checks", "trainer", "train", "locks", "runs", "estimators", "viz",
     "testing", "bench", "cli",
 )  # fmt: skip
 """Every file or folder imports only what stands before it; a folder may also import within itself.

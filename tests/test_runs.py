@@ -276,9 +276,10 @@ def test_parts_that_are_none_are_refused():
     good = words()
     parts = {"model": good.model, "source": good.source, "optimiser": optim.Adam(), "schedule": Constant(0.1)}
     for given, message in (
-        ({"model": RNN(cells.gru, input=1, hidden=1)}, "RNN is no network that is trained so; a Model is wanted"),
+        ({"model": RNN(cells.gru, input=1, hidden=1)}, "RNN is no network that is trained so; a Model or an "
+         "EncoderDecoder is wanted"),
         ({"source": [1, 2, 3]}, "the source is a list, which gives no batches; elman.data.Streams(...) makes one of a "
-         "sequence, Padded(...) of many"),
+         "sequence, Padded(...) of many, Pairs(...) of pairs"),
         ({"optimiser": "adam"}, "optimiser='adam' is none; take one such as elman.optim.Adam()"),
         ({"schedule": 0.1}, "schedule=0.1 is none; take one such as elman.schedules.Constant(0.01)"),
         ({"averaging": 0.9}, "averaging=0.9 is none; take elman.schedules.Averaging(0.999), or None"),

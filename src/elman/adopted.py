@@ -4,22 +4,18 @@ from collections.abc import Mapping
 from operator import is_
 from typing import Any
 
+from elman.encoder_decoder import EncoderDecoder
 from elman.gates import Array
 from elman.network import Network
 from elman.packs import Flats, Renamed
 from elman.recompute import Held
-from elman.rnn import RNN
 
 
 class Adopted:
     """Parameters as updates give them, which stand in one flat array: layers look for theirs when somebody reads them."""
 
-    def __init__(self, network: Network) -> None:
-        self._network, layers = network, dict[str, Any](network.rnn._leaves())
-        self._owners: list[tuple[RNN, dict[str, str]]] = [
-            (layer, {name: before + name for name in layer.parameters}) for before, layer in layers.items()
-        ]
-        self._owners.append((network.readout, {inner: outer for outer, inner in network._read_parameters.items()}))
+    def __init__(self, network: Network | EncoderDecoder) -> None:
+        self._network, self._owners = network, network._owners()
         self._values, self._held = Flats({}, []), list[Held]()
 
     @property

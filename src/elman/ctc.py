@@ -58,6 +58,14 @@ def ctc(
     return np.where(possible, -total, 0.0 if zero_infinity else np.inf), d_logits.swapaxes(0, 1)
 
 
+def mean_ctc(
+    logits: Any, targets: Any, lengths: Any, target_lengths: Any, blank: int, *, zero_infinity: bool
+) -> tuple[float, Array]:
+    """The mean of the losses of the examples, and its gradient."""
+    losses, d_logits = ctc(logits, targets, lengths, target_lengths, blank, zero_infinity=zero_infinity)
+    return float(np.mean(losses)), d_logits / len(losses)
+
+
 def _exp(x: Array) -> Array:
     """e^x, or e^-700 where that is more: of -inf it takes ten times as long, where it is denormal three hundred times."""
     return np.exp(np.maximum(x, -700.0))

@@ -86,6 +86,20 @@ class EncoderDecoder:
             {f"{part}.{name}": value for part, held in self._parts().items() for name, value in held.parameters.items()}
         )
 
+    def _owners(self) -> list[tuple[RNN, dict[str, str]]]:
+        """The layers that hold the parameters, and from their names for these to those here."""
+        layers = {f"encoder.{name}": leaf for name, leaf in self.encoder._leaves().items()}
+        layers |= {f"bridge.{name}.": bridge for name, bridge in self._bridges.items()}
+        found: list[tuple[Any, dict[str, str]]] = [
+            (layer, {name: before + name for name in layer.parameters}) for before, layer in layers.items()
+        ]
+        inner = self.decoder._owners()
+        return found + [(layer, {n: f"decoder.{outer}" for n, outer in names.items()}) for layer, names in inner]
+
+    @property
+    def _drops(self) -> bool:
+        return self.encoder._drops or self.decoder._drops
+
     def update(self, values: Mapping[str, Any]) -> None:
         """Set parameters by name, all or none. Raises as `RNN.update` does."""
         known = self.parameters
@@ -106,8 +120,7 @@ class EncoderDecoder:
 
     def encode(self, x: Any, lengths: Any = None) -> State:
         """The decoder's first state after a source `[T, I]`, tokens `[T]`, or a batch of them."""
-        y, last = self.encoder(x, None, lengths)
-        return self._first_state(y, last, lengths)[0]
+        return self._encoded(x, lengths, None)
 
     def forward_propagation(self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None) -> Propagation:
         """What the decoder says at each step of the targets when it is told those before (teacher forcing).
@@ -136,14 +149,19 @@ class EncoderDecoder:
         *,
         label_smoothing: float = 0.0,
         dropout_seed: int | None = None,
+        recompute: bool = False,
     ) -> tuple[float, dict[str, Array]]:
-        """The loss with teacher forcing, and its gradients by parameter, through the state into the encoder."""
-        record = self.encoder.record(x, None, lengths, dropout_seed=dropout_seed, input_gradient=False)
+        """The loss with teacher forcing, and its gradients by parameter, through the state into the encoder.
+
+        `label_smoothing`, `dropout_seed` and `recompute` as for `Model.gradients`.
+        """
+        run: dict[str, Any] = {"dropout_seed": dropout_seed, "recompute": recompute}
+        record = self.encoder.record(x, None, lengths, **run, input_gradient=False)
         first, bridged = self._first_state(record.y, record.state, lengths)
         self._check_batch(record.state, targets)
         told = self._shifted(targets, target_lengths)
-        asked: dict[str, Any] = {"label_smoothing": label_smoothing, "dropout_seed": dropout_seed}
-        scored = self.decoder._scored(told, targets, first, target_lengths, None, truncate=None, **asked)
+        asked: dict[str, Any] = {"truncate": None, "label_smoothing": label_smoothing}
+        scored = self.decoder._scored(told, targets, first, target_lengths, None, **asked, **run)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
             inner = record.gradients(np.zeros_like(record.y), plain(scored.d_state))
@@ -155,11 +173,19 @@ class EncoderDecoder:
         return scored.loss, {name: found[name] for name in self.parameters}
 
     def inspect(
-        self, x: Any, targets: Any, lengths: Any = None, target_lengths: Any = None, *, keep: Iterable[str] | None = None
+        self,
+        x: Any,
+        targets: Any,
+        lengths: Any = None,
+        target_lengths: Any = None,
+        *,
+        keep: Iterable[str] | None = None,
+        dropout_seed: int | None = None,
     ) -> dict[str, Array]:
         """Every named value of the encoder at every step of the source, and of the decoder at every step of the targets.
 
-        Names begin with `encoder.` and `decoder.`; `keep` names those wanted (all). Raises `SettingError` for another.
+        Names begin with `encoder.` and `decoder.`; `keep` names those wanted (all). `dropout_seed` draws what dropout drops
+        (nothing). Raises `SettingError` for another name.
         """
         known = [*(f"encoder.{n}" for n in self.encoder.values), *(f"decoder.{n}" for n in self.decoder.values)]
         names = known if keep is None else [keep] if isinstance(keep, str) else list(keep)
@@ -171,12 +197,12 @@ class EncoderDecoder:
         }
         found: dict[str, dict[str, Array]] = {"encoder": {}, "decoder": {}}
         if wanted["encoder"]:
-            found["encoder"] = self.encoder.inspect(x, None, lengths, keep=wanted["encoder"])
+            found["encoder"] = self.encoder.inspect(x, None, lengths, keep=wanted["encoder"], dropout_seed=dropout_seed)
         if wanted["decoder"]:
-            first = self.encode(x, lengths)
+            first = self._encoded(x, lengths, dropout_seed)
             self._check_batch(first, targets)
-            told = self._shifted(targets, target_lengths)
-            found["decoder"] = self.decoder.inspect(told, first, target_lengths, keep=wanted["decoder"])
+            asked: dict[str, Any] = {"keep": wanted["decoder"], "dropout_seed": dropout_seed}
+            found["decoder"] = self.decoder.inspect(self._shifted(targets, target_lengths), first, target_lengths, **asked)
         return {name: found[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
     # --- saying -------------------------------------------------------------------------------------------------------
@@ -216,15 +242,20 @@ class EncoderDecoder:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to one safetensors file, atomically; `EncoderDecoder.load` opens it. Raises `ModelFileError`."""
-        bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
-        facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
-        facts |= {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
-        safetensors.write(path, self.parameters, facts)
+        safetensors.write(path, self.parameters, self._facts())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Open a file that `save` wrote; no code in it is run. Raises `ModelFileError` for any other."""
+        """Open a file that `save` wrote, or a checkpoint of its training; no code in it is run.
+
+        Raises `ModelFileError` for any other.
+        """
         return files.opened(path, FORMAT, VERSION, cls._from_facts)
+
+    def _facts(self) -> dict[str, Any]:
+        bridges = {name: described(bridge) for name, bridge in self._bridges.items()}
+        facts = {"format": FORMAT, "version": VERSION, "encoder": described(self.encoder), "bridges": bridges}
+        return facts | {"decoder": self.decoder._facts(), "start": self.start, "end": self.end, "training": self.training}
 
     @classmethod
     def _from_facts(cls, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> Self:
@@ -335,6 +366,13 @@ class EncoderDecoder:
         assert d_context is not None, "a decoder has a state"
         d_y = unread_last(d_context[None], time_first(record.y, batch), self._lengths(lengths), self.encoder)
         return outward(d_y, batch), found
+
+    def _encoded(self, x: Any, lengths: Any, seed: int | None) -> State:
+        """The decoder's first state, dropout drawn by a seed (nothing is dropped)."""
+        if seed is None:
+            return self._first_state(*self.encoder(x, None, lengths), lengths)[0]
+        record = self.encoder.record(x, None, lengths, dropout_seed=seed)
+        return self._first_state(record.y, record.state, lengths)[0]
 
     def _check_batch(self, first: State, targets: Any) -> None:
         """Raises `ShapeError` where sources and targets are not as many."""

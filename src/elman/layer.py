@@ -109,18 +109,25 @@ class Layer(ABC):
         return Streams(self, count)
 
     def inspect(
-        self, x: Any, state: Any = None, lengths: Any = None, reset: Any = None, *, keep: Iterable[str] | None = None
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Any = None,
+        *,
+        keep: Iterable[str] | None = None,
+        dropout_seed: int | None = None,
     ) -> dict[str, Array]:
         """Every value that the equations name, at every step: name -> `[T, ...]` or `[B, T, ...]`; past a length 0.
 
-        `keep` names those wanted (all); only they are held in memory. Raises `SettingError` for a name that the equations
-        lack.
+        `keep` names those wanted (all); only they are held in memory. `dropout_seed` draws what dropout drops (nothing).
+        Raises `SettingError` for a name that the equations lack.
         """
         names = self.values if keep is None else (keep,) if isinstance(keep, str) else tuple(keep)
         unknown = [name for name in names if name not in self.values]
         if unknown:
             raise SettingError(f"{self.name}: there is no value {unknown[0]!r}; values are {', '.join(self.values)}")
-        flow, states, batch = self._inward(x, state, lengths, reset)
+        flow, states, batch = self._inward(x, state, lengths, reset, seed=dropout_seed)
         passed = self._pass(flow, states, tuple(names))
         return {name: outward(passed.values[name], batch) for name in names}
 

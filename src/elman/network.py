@@ -76,6 +76,16 @@ class Network(ABC):
         read = {name: self.readout.parameters[inner] for name, inner in self._read_parameters.items()}
         return MappingProxyType({**self.rnn.parameters, **read})
 
+    def _owners(self) -> list[tuple[RNN, dict[str, str]]]:
+        """The layers that hold the parameters, and from their names for these to those here."""
+        layers: dict[str, Any] = dict(self.rnn._leaves())
+        found = [(layer, {name: before + name for name in layer.parameters}) for before, layer in layers.items()]
+        return [*found, (self.readout, {inner: outer for outer, inner in self._read_parameters.items()})]
+
+    @property
+    def _drops(self) -> bool:
+        return self.rnn._drops
+
     def update(self, values: Mapping[str, Any]) -> None:
         """Set parameters by name, all or none. Raises as `RNN.update` does."""
         if not isinstance(values, Mapping):

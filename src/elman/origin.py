@@ -1,12 +1,15 @@
 """Origin: where in an update that went wrong the first number is that is not finite, by the names of the equations."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from elman.data import Batch
+from elman.encoder_decoder import EncoderDecoder
 from elman.errors import ElmanError
 from elman.gates import Array
+from elman.losses import network_of, of_pairs
 from elman.network import Network
 from elman.states import State
 
@@ -15,7 +18,7 @@ TURNED = ("backward", "layer")
 
 
 def first_not_finite(
-    model: Network,
+    model: Network | EncoderDecoder,
     batch: Batch,
     state: State | None,
     noise: int,
@@ -39,21 +42,33 @@ def first_not_finite(
     return "first in the loss" if not np.isfinite(loss) else "first in the norm"
 
 
-def _in_values(model: Network, batch: Batch, state: State | None, noise: int) -> str:
+def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | None, noise: int) -> str:
     """The first value that is not finite, as a text; nothing where all are."""
-    with np.errstate(all="ignore"):
-        try:
-            values = model.inspect(batch.x, state, batch.lengths, dropout_seed=noise)
-        except ElmanError as error:  # what was given is refused now, such as a state
-            return str(error)
-    layers: dict[str, dict[str, Array]] = {}
-    for name in model.rnn.values:  # as they are run
-        layers.setdefault(name.rpartition(".")[0], {})[name] = values.pop(name)
-    for layer, held in layers.items():
-        found = _earliest(held, once=False, turned=sum(part in TURNED for part in layer.split(".")) % 2 == 1)
-        if found:
-            return found
-    return _earliest(values, once=model.head.once, turned=False)  # those of the read-out are left
+    network, parts = network_of(model), {"": network_of(model).rnn}
+    given: tuple[Any, ...] = (batch.x, state, batch.lengths)
+    if isinstance(model, EncoderDecoder):
+        given, parts = of_pairs(batch), {"encoder.": model.encoder, "decoder.": network.rnn}
+    for before, part in parts.items():  # one after another: what is not finite is no state to begin from
+        names = [f"{before}{name}" for name in part.values]
+        read = [f"{before}{name}" for name in network._read_values] if part is network.rnn else []
+        with np.errstate(all="ignore"):
+            try:
+                values = model.inspect(*given, keep=[*names, *read], dropout_seed=noise)
+            except ElmanError as error:  # what was given is refused now, such as a state
+                return str(error)
+        layers: dict[str, dict[str, Array]] = {}
+        for name in names:  # as they are run
+            layers.setdefault(name.rpartition(".")[0], {})[name] = values.pop(name)
+        looks = [_earliest(held, once=False, turned=_is_turned(layer)) for layer, held in layers.items()]
+        looks.append(_earliest(values, once=network.head.once, turned=False))  # those of the read-out are left
+        if any(looks):
+            return next(filter(None, looks))
+    return ""
+
+
+def _is_turned(layer: str) -> bool:
+    """Whether a layer, by its name, reads from the last step to the first."""
+    return sum(part in TURNED for part in layer.split(".")) % 2 == 1
 
 
 def _earliest(values: Mapping[str, Array], *, once: bool, turned: bool) -> str:

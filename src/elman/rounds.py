@@ -28,8 +28,8 @@ from elman.trees import Tree
 KEPT = 4
 """Shapes that rounds are kept for: each holds as much as passes between the programs of a training step."""
 
-Scored = tuple[float, Mapping[str, Array], State, float]
-"""The loss, gradients by parameter, which last until the next round, the last state, and the norm of the gradients."""
+Scored = tuple[float, Mapping[str, Array], State | None, float]
+"""The loss, gradients by parameter, which last until the next round, the last state (where one goes on), and the norm."""
 
 ONCE, LONG = "came once", "goes the long way"
 """What is kept of a shape in place of a round."""

@@ -1,4 +1,4 @@
-"""Trainer: a network, where its batches come from, and how it is updated; all that it is goes into a checkpoint."""
+"""Trainer: what learns, where its batches come from, and how it is updated; all that it is goes into a checkpoint."""
 
 import contextlib
 import math
@@ -10,11 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from elman import checkpoints, origin
+from elman import checkpoints, losses, origin
 from elman.adopted import Adopted
 from elman.checkpoints import Checkpoint
 from elman.checks import checked_seed
 from elman.data import Batch, Source
+from elman.encoder_decoder import EncoderDecoder
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
 from elman.gates import Array
 from elman.gradient_checks import checked_smoothing
@@ -33,7 +34,10 @@ NATS_PER_BIT = math.log(2.0)
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands after an update: `loss` in nats a symbol, the norm of the gradients, symbols seen, seconds."""
+    """Where training stands after an update: `loss` in nats a symbol, the norm of the gradients, symbols seen, seconds.
+
+    Where labels have no times the loss is in nats a sequence.
+    """
 
     step: int
     loss: float
@@ -49,14 +53,16 @@ class Progress:
 
 
 class Trainer:
-    """Training of a network: an iterator that makes one update each time it is asked, until there were `steps` of them.
+    """Training of a network or an encoder-decoder: an iterator, which makes one of `steps` updates each time it is asked.
 
-    `source` gives the batches, such as `elman.data.Streams`; `optimiser` turns gradients into new parameters, at the rate
-    that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the gradients, and `clip_value` before
-    that each of their numbers. `seed` draws what dropout drops. With `averaging` parameters are averaged over the updates
-    besides (`averaged`). `label_smoothing` and `recompute` are as for `gradients` of the model; the latter, for long
-    sequences, changes no bit of what is compiled. The state goes on from batch to batch, unless a batch begins anew. Stop
-    asking, and the model stands as it is.
+    `source` gives the batches, such as `elman.data.Streams`, or `Pairs` for an encoder-decoder; `optimiser` turns gradients
+    into new parameters, at the rate that `schedule` gives for an update (counted from 0). `clip` bounds the norm of the
+    gradients, and `clip_value` before that each of their numbers. `seed` draws what dropout drops. With `averaging`
+    parameters are averaged over the updates besides (`averaged`). `label_smoothing` and `recompute` are as for `gradients`
+    of the model; the latter, for long sequences, changes no bit of what is compiled. The loss is that of each step, or with
+    `loss` one of all logits: "ctc" (`elman.losses.CTC`) for labels without their times, or any function of the logits and
+    their batch (`elman.losses.Loss`). The state goes on from batch to batch, unless a batch begins anew. Stop asking, and
+    the model stands as it is.
 
     `save` writes all of it to one file, and `resume`, in a trainer that is made alike, goes on from there to the same bits.
     Raises `SettingError` for settings out of range.
@@ -76,7 +82,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Network,
+        model: Network | EncoderDecoder,
         source: Source,
         optimiser: Optimiser,
         schedule: Schedule,
@@ -88,6 +94,7 @@ class Trainer:
         averaging: Averaging | None = None,
         label_smoothing: float = 0.0,
         recompute: bool = False,
+        loss: losses.Loss | str | None = None,
     ) -> None:
         check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
@@ -99,12 +106,14 @@ class Trainer:
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
         self.steps, self.clip, self.seed = int(steps), float(clip), checked_seed(seed)
         self.clip_value = None if clip_value is None else float(clip_value)
-        self.label_smoothing = checked_smoothing("Trainer", label_smoothing, model.head.gate)
+        self.label_smoothing = checked_smoothing("Trainer", label_smoothing, losses.network_of(model).head.gate)
+        self.loss = losses.checked_loss(model, loss, self.label_smoothing)
         self.recompute = bool(recompute)
         self.step = self.symbols = 0
         self.memory: Mapping[str, Array] = optimiser.memory(model.parameters)
         self.state: State | None = None
-        self._rounds, self._parameters = Rounds(model), Adopted(model)
+        self._rounds = Rounds(model) if isinstance(model, Network) and self.loss is None else None
+        self._parameters = Adopted(model)
         self._before, self._began = 0.0, time.perf_counter()
 
     # --- updates ------------------------------------------------------------------------------------------------------
@@ -133,7 +142,7 @@ class Trainer:
         batch, rate = self.source.take(), self.schedule(self.step)
         rate = float(rate) if isinstance(rate, np.number) else rate  # a number of Python, as the log wants
         state = None if batch.anew else self.state
-        noise = self._noise() if self.model.rnn._drops else None
+        noise = self._noise() if self.model._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
             loss, gradients, last, norm = self._scored(parameters, batch, state, noise)
             clipped, scale = self._clipped(gradients, norm)
@@ -150,7 +159,7 @@ class Trainer:
     @property
     def target(self) -> str:
         """The target on which it runs: each has bits of its own."""
-        return chosen(self.model.readout.target).name
+        return ", ".join(sorted({chosen(layer.target).name for layer, _ in self.model._owners()}))
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -175,14 +184,13 @@ class Trainer:
 
     def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
         """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed or weighted."""
-        if not (self.label_smoothing or self.recompute or batch.weights is not None):
+        usual = batch.weights is None and batch.target_lengths is None and not (self.label_smoothing or self.recompute)
+        if self._rounds is not None and usual:
             found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
             if found is not None:
                 return found
-        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute}
-        how |= {"lengths": batch.lengths, "dropout_seed": noise}
-        how |= {} if batch.weights is None else {"weights": batch.weights}
-        loss, gradients, last = self.model.gradients(batch.x, batch.targets, state, **how)
+        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute, "dropout_seed": noise}
+        loss, gradients, last = losses.gradients(self.model, self.loss, batch, state, **how)
         return loss, gradients, last, global_norm(gradients)
 
     def _clipped(self, gradients: Mapping[str, Array], norm: float) -> tuple[Mapping[str, Array], float]:
@@ -217,7 +225,7 @@ class Trainer:
             "state": None if self.state is None else self.state._tree(),
             "settings": self._settings(),
             "target": self.target,
-            "model": self.model._facts() if isinstance(self.model, Model) else None,
+            "model": self.model._facts() if isinstance(self.model, Model | EncoderDecoder) else None,
         }
         return Checkpoint(arrays, facts)
 
@@ -261,13 +269,14 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """What must be the same where a training goes on."""
-        told = {"optimiser": self.optimiser, "schedule": self.schedule, "averaging": self.averaging}
+        told = {name: getattr(self, name) for name in ("optimiser", "schedule", "averaging", "loss")}
         named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
         if self.label_smoothing:
             named["label_smoothing"] = repr(self.label_smoothing)
         if self.clip_value is not None:
             named["clip_value"] = repr(self.clip_value)
-        return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": self.model.rnn.dtype.name}
+        dtype = losses.network_of(self.model).rnn.dtype.name
+        return named | {"steps": self.steps, "clip": self.clip, "seed": self.seed, "dtype": dtype}
 
     def _check_settings(self, facts: Mapping[str, Any]) -> None:
         try:
@@ -282,7 +291,7 @@ class Trainer:
             if theirs != ours:
                 ours = ours if name in wanted else "another"
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
-        if isinstance(self.model, Model) and facts.get("model") is not None:
+        if isinstance(self.model, Model | EncoderDecoder) and facts.get("model") is not None:
             theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))
             if theirs != ours:
                 raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")

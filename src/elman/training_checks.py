@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from elman.encoder_decoder import EncoderDecoder
 from elman.errors import CheckpointError, SettingError
 from elman.gates import Array
 from elman.network import Network
@@ -14,10 +15,11 @@ from elman.updates import Optimiser
 
 def check_parts(model: Any, source: Any, optimiser: Any, schedule: Any, averaging: Any) -> None:
     """Raises `SettingError` for a part that is none."""
-    if not isinstance(model, Network):
-        raise SettingError(f"Trainer: {type(model).__name__} is no network that is trained so; a Model is wanted")
+    if not isinstance(model, Network | EncoderDecoder):
+        kind = type(model).__name__
+        raise SettingError(f"Trainer: {kind} is no network that is trained so; a Model or an EncoderDecoder is wanted")
     if not all(hasattr(source, name) for name in ("take", "position", "seek")):
-        fix = "elman.data.Streams(...) makes one of a sequence, Padded(...) of many"
+        fix = "elman.data.Streams(...) makes one of a sequence, Padded(...) of many, Pairs(...) of pairs"
         raise SettingError(f"Trainer: the source is a {type(source).__name__}, which gives no batches; {fix}")
     if not isinstance(optimiser, Optimiser):
         raise SettingError(f"Trainer: optimiser={optimiser!r} is none; take one such as elman.optim.Adam()")

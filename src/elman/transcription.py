@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.ctc import ctc
+from elman.ctc import mean_ctc
 from elman.errors import SettingError, ShapeError
 from elman.flow import time_first
 from elman.gates import Array
@@ -30,6 +30,7 @@ class Transcribes(Network):
         reset: Any = None,
         *,
         dropout_seed: int | None = None,
+        recompute: bool = False,
     ) -> tuple[float, dict[str, Array], State]:
         """A loss of one's own, its gradients by parameter, and the last state; the rest as `gradients`.
 
@@ -44,9 +45,8 @@ class Transcribes(Network):
         (True, 'by')
         """
         x = self._input(x, lengths)
-        record = self.rnn.record(
-            x, state, lengths, reset, truncate=self.bptt_truncate, dropout_seed=dropout_seed, input_gradient=False
-        )
+        asked: dict[str, Any] = {"dropout_seed": dropout_seed, "recompute": recompute, "input_gradient": False}
+        record = self.rnn.record(x, state, lengths, reset, truncate=self.bptt_truncate, **asked)
         batch, held = record.state.batch, None if lengths is None else np.asarray(lengths)
         y = time_first(record.y, batch)
         live = self._live(y, held)[..., None]
@@ -75,6 +75,7 @@ class Transcribes(Network):
         blank: int = 0,
         zero_infinity: bool = False,
         dropout_seed: int | None = None,
+        recompute: bool = False,
     ) -> tuple[float, dict[str, Array], State]:
         """The loss of labels without their times, its gradients by parameter, and the last state.
 
@@ -89,7 +90,7 @@ class Transcribes(Network):
         (True, True)
         """
         score = self._ctc(targets, lengths, target_lengths, blank, zero_infinity=zero_infinity)
-        return self.gradients_of(score, x, state, lengths, reset, dropout_seed=dropout_seed)
+        return self.gradients_of(score, x, state, lengths, reset, dropout_seed=dropout_seed, recompute=recompute)
 
     def ctc_loss(
         self,
@@ -121,8 +122,8 @@ class Transcribes(Network):
         def score(logits: Array) -> tuple[float, Array]:
             one = logits.ndim == 2
             z, labels = (logits[None], np.asarray(targets)[None]) if one else (logits, targets)
-            losses, d_logits = ctc(z, labels, lengths, target_lengths, blank, zero_infinity=zero_infinity)
-            return float(np.mean(losses)), d_logits[0] if one else d_logits / len(losses)
+            loss, d_logits = mean_ctc(z, labels, lengths, target_lengths, blank, zero_infinity=zero_infinity)
+            return loss, d_logits[0] if one else d_logits
 
         return score
 

@@ -2,6 +2,7 @@
 
 from elman.data.arrays import load_arrays
 from elman.data.padded import Padded
+from elman.data.pairs import Pairs
 from elman.data.sequences import Sequences
 from elman.data.source import Batch, Source
 from elman.data.streams import Streams
@@ -10,6 +11,6 @@ from elman.data.tokens import TokenFile, tokenise
 from elman.data.vocabularies import learn_vocabulary
 
 __all__ = [
-    "Batch", "Padded", "Sequences", "Source", "Streams", "TokenFile", "learn_vocabulary", "load_arrays", "load_table",
-    "tokenise",
+    "Batch", "Padded", "Pairs", "Sequences", "Source", "Streams", "TokenFile", "learn_vocabulary", "load_arrays",
+    "load_table", "tokenise",
 ]  # fmt: skip

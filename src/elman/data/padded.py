@@ -1,23 +1,20 @@
-"""Separate sequences of unequal length as padded batches, those of similar length together."""
+"""Separate sequences of unequal length as padded batches, with targets of their steps, or one for each."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from elman.checks import checked_seed
-from elman.data.source import Batch, Counted, checked_count, checksum, drawn
-from elman.data.steps import as_input, as_targets, checked_numbers, checked_steps
+from elman.data.buckets import Bucketed, checked_alike, checked_sequences
+from elman.data.source import Batch
+from elman.data.steps import as_input, as_targets, checked_numbers
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.padding import pad_sequences
 from elman.shapes import written
 
-SAMPLE = 64
-"""How many sequences the checksum looks into; it has the lengths of all."""
 
-
-class Padded(Counted):
+class Padded(Bucketed):
     """Batches of `batch` sequences, tokens `[T]` or features `[T, I]` each, padded with 0 to the longest of the batch.
 
     Targets stand beside every step, `[T]` or `[T, O]` for each sequence, or once a sequence, `[N]` or `[N, O]`. Which of
@@ -47,24 +44,12 @@ class Padded(Counted):
         weights: Sequence[Any] | Array | None = None,
     ) -> None:
         name = type(self).__name__
-        self._seed, self.batch = checked_seed(seed), checked_count(name, "batch", batch)
-        self._pool = self.batch * checked_count(name, "buckets", buckets)
-        self._x, self._targets, self._once = _paired(name, _sequences(name, sequences), targets, once)
+        self._x, self._targets, self._once = _paired(name, checked_sequences(name, "sequence", sequences), targets, once)
         self._weights = None if weights is None else _weighed(name, weights, self._targets, self._once, targets is None)
-        self._lengths = np.array([len(x) for x in self._x])
-        self._order: tuple[int, list[Array]] = (-1, [])
-        some = range(0, len(self._x), max(1, len(self._x) // SAMPLE))
-        parts = (np.atleast_1d(part[i]) for part in (self._x, self._targets) for i in some)
-        data = f"{checksum((self._lengths,), len(self._x))}{checksum(parts)}"
-        if self._weights is not None:
-            data += f", weights {checksum(np.atleast_1d(self._weights[i]) for i in some)}"
-        told = f"{len(self._x)} sequences, batch={batch}, seed={seed}, buckets={buckets}; data {data}"
-        super().__init__(f"{name}({told})", -(-len(self._x) // self.batch))
+        lengths = np.array([len(x) for x in self._x])
+        super().__init__((self._x, self._targets), lengths, batch, seed, buckets, self._weights)
 
-    def _batch(self, epoch: int, step: int) -> Batch:
-        if self._order[0] != epoch:
-            self._order = (epoch, self._drawn(epoch))
-        rows = self._order[1][step]
+    def _of(self, rows: Array) -> Batch:
         x, lengths = pad_sequences([self._x[row] for row in rows])
         targets = self._beside(self._targets, rows)
         weights = None if self._weights is None else self._beside(self._weights, rows)
@@ -74,25 +59,6 @@ class Padded(Counted):
         """Targets, or weights, of some sequences as one array."""
         chosen = [each[row] for row in rows]
         return np.stack(chosen) if self._once else pad_sequences(chosen)[0]
-
-    def _drawn(self, epoch: int) -> list[Array]:
-        """The sequences of each batch of an epoch."""
-        rng = drawn(self._seed, epoch)
-        shuffled, batches = rng.permutation(len(self._x)), []
-        for start in range(0, len(shuffled), self._pool):
-            pool = shuffled[start : start + self._pool]
-            pool = pool[np.argsort(self._lengths[pool], kind="stable")]  # stable: the same on every machine
-            batches += [pool[at : at + self.batch] for at in range(0, len(pool), self.batch)]
-        return [batches[at] for at in rng.permutation(len(batches))]
-
-
-def _sequences(name: str, sequences: Sequence[Any] | Array) -> list[Array]:
-    """Sequences that fit together. Raises `DataError` or `ShapeError`."""
-    found = [checked_steps(f"{name}: sequence {at}", x) for at, x in enumerate(sequences)]
-    if not found:
-        raise DataError(f"{name}: there is no sequence; one or more are wanted")
-    _check_alike(name, "sequence", found)
-    return found
 
 
 def _paired(name: str, x: list[Array], targets: Any, once: bool | None) -> tuple[list[Array], list[Array], bool]:
@@ -112,7 +78,7 @@ def _paired(name: str, x: list[Array], targets: Any, once: bool | None) -> tuple
         at = lacking[0]
         sizes = f"sequence {at} has {len(x[at])} steps, its targets are {written(found[at].shape)}"
         raise ShapeError(f"{name}: {sizes}; one a step is wanted, or one of the same shape for each sequence")
-    _check_alike(name, "target", found, once)
+    checked_alike(name, "target", found, whole=once)
     return x, found, once
 
 
@@ -134,12 +100,3 @@ def _weighed(name: str, weights: Any, targets: list[Array], once: bool, ahead: b
             raise ShapeError(f"{name}: {both}; one number, or one a step is wanted")
         found.append(array if once else np.array(np.broadcast_to(array, steps)[ahead:]))
     return found
-
-
-def _check_alike(name: str, what: str, arrays: list[Array], whole: bool = False) -> None:
-    """Raises `ShapeError` for arrays whose steps (or that, as a whole) differ in shape."""
-    first = arrays[0]
-    for at, array in enumerate(arrays):
-        if array.ndim != first.ndim or array.shape[not whole :] != first.shape[not whole :]:
-            both = f"{what} {at} is {written(array.shape)}, {what} 0 is {written(first.shape)}"
-            raise ShapeError(f"{name}: {both}; {'one shape is' if whole else 'steps of one shape are'} wanted")

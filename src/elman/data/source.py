@@ -24,7 +24,8 @@ class Batch:
 
     `lengths` `[B]` where sequences are padded, else None. With `anew` the state starts anew; else it goes on from the batch
     before. `symbols` counts the steps that count: those within the lengths. `weights` `[B, T]`, or `[B]` where targets stand
-    once a sequence, say how much each loss counts of which the loss is the mean (None: 1).
+    once a sequence, say how much each loss counts of which the loss is the mean (None: 1). Where targets are sequences of
+    their own, `[B, U]` or `[B, U, O]`, there are `target_lengths` `[B]`, and `symbols` counts the steps of these.
     """
 
     x: Array
@@ -33,6 +34,7 @@ class Batch:
     anew: bool
     symbols: int
     weights: Array | None = None
+    target_lengths: Array | None = None
 
 
 class Source(Protocol):
