@@ -16,10 +16,12 @@ from elman import checkpoints, locks, optim
 from elman.checkpoints import Shelf
 from elman.errors import CheckpointError, DataError, ModelFileError, SettingError
 from elman.journal import Journal, entries
+from elman.losses import network_of
 from elman.runs import LOG, Run, facts_of
 from elman.schedules import Averaging, EarlyStopping
 from elman.viz import curves
 from test_command import command
+from test_pairs import drawing, labelling, reversing
 from test_runs import SMALL, TEXT, assert_same, told, waves, words
 
 __all__ = ["command"]  # a fixture
@@ -62,7 +64,7 @@ class Breaking:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("make", [words, waves])
+@pytest.mark.parametrize("make", [words, waves, reversing, drawing, labelling])
 def test_an_update_that_is_broken_off_has_not_been(make, moment, monkeypatch):
     """Ctrl-C in a loop of one's own: what is saved then, or goes on, has the bits of a training that never stopped."""
     owner, name = MOMENTS[moment]
@@ -73,7 +75,7 @@ def test_an_update_that_is_broken_off_has_not_been(make, moment, monkeypatch):
     before = trainer.checkpoint()
     with monkeypatch.context() as patch:
         if owner == "readout":
-            layer = trainer.model.readout
+            layer = network_of(trainer.model).readout
             patch.setattr(layer, name, Breaking(layer, name)._broken(layer._hold))
         else:
             attribute = owner or name

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import elman
-from elman.data import Padded, Source, Streams
+from elman.data import Padded, Pairs, Source, Streams
 from elman.errors import DataError, SettingError, ShapeError
 from elman.optim import Adam
 from messages import raises
@@ -17,7 +17,7 @@ from messages import raises
 
 def same(one, other) -> bool:
     """Whether two batches are equal to the bit, in types too."""
-    for name in ("x", "targets", "lengths", "weights"):
+    for name in ("x", "targets", "lengths", "weights", "target_lengths"):
         a, b = getattr(one, name), getattr(other, name)
         if (a is None) != (b is None):
             return False
@@ -266,6 +266,68 @@ def test_whole_numbers_that_are_features_become_floats():
     assert (batch.x.dtype, batch.x.tolist(), batch.targets.tolist()) == ("float32", [[[0, 1], [2, 3]]], [[0.5]])
 
 
+# ---------------------------------------------------------------- pairs
+
+
+@given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 5), st.integers(0, 3), st.booleans())
+def test_every_epoch_reads_every_pair_once(count, batch, buckets, seed, tokens):
+    """Both sides keep their steps, whatever stands beside them; some targets have none."""
+    x, _ = sequences(count, seed)
+    rng = np.random.default_rng(seed + 1)
+    y = [rng.integers(1, 9, n) if tokens else rng.normal(size=(n, 2)) for n in rng.integers(0, 6, count)]
+    source, by_first, orders = Pairs(x, y, batch, seed, buckets), {float(x[at][0, 0]): at for at in range(count)}, []
+    for epoch in range(2):
+        seen = []
+        for _ in range(source.steps_per_epoch):
+            assert source.epoch == epoch
+            taken = source.take()
+            assert taken.anew
+            assert taken.symbols == taken.target_lengths.sum()
+            assert taken.x.shape[1] == taken.lengths.max()
+            assert taken.targets.shape[1] == max(1, taken.target_lengths.max())
+            for row, targets, n, u in zip(taken.x, taken.targets, taken.lengths, taken.target_lengths, strict=True):
+                place = by_first[float(row[0, 0])]
+                assert (n, u) == (len(x[place]), len(y[place]))
+                assert (row[:n] == x[place]).all()
+                assert (targets[:u] == y[place]).all()
+                assert not row[n:].any()
+                assert not targets[u:].any()
+                seen.append(place)
+        assert sorted(seen) == list(range(count))
+        orders.append(seen)
+    assert count < 20 or orders[0] != orders[1]
+
+
+def test_pairs_stand_together_by_both_lengths():
+    """One bucket for all: the batches of an epoch are those of the sorted pairs."""
+    rng = np.random.default_rng(2)
+    lengths = [(int(n), int(u)) for n, u in zip(rng.integers(1, 4, 60), rng.integers(0, 4, 60), strict=True)]
+    source = Pairs([np.zeros(n, int) for n, _ in lengths], [np.zeros(u, int) for _, u in lengths], batch=5, buckets=12)
+    found = [
+        list(zip(b.lengths.tolist(), b.target_lengths.tolist(), strict=True)) for b in (source.take() for _ in range(12))
+    ]
+    wanted = [sorted(lengths)[at : at + 5] for at in range(0, 60, 5)]
+    assert sorted(found) == sorted(wanted)
+    assert found != wanted
+
+
+def test_targets_without_a_step_are_tokens_or_as_the_others():
+    batch = Pairs([[1], [2, 3]], [[], []]).take()
+    assert (batch.targets.dtype, batch.targets.tolist(), batch.target_lengths.tolist()) == ("int64", [[0], [0]], [0, 0])
+    batch = Pairs([[1], [2, 3]], [[], [[0.5, 1.5]]]).take()
+    assert (batch.targets.tolist(), batch.target_lengths.tolist()) == ([[[0, 0]], [[0.5, 1.5]]], [0, 1])
+
+
+def test_other_pairs_are_known():
+    x, y = sequences(30)
+    here = repr(Pairs(x, y))
+    assert here.startswith("Pairs(30 sequences, batch=32, seed=0, buckets=16; data ")
+    assert here == repr(Pairs(x, y))
+    assert here != repr(Pairs([*x[:-1], x[-1] + 1], y))
+    assert here != repr(Pairs(x, [*y[:-1], y[-1] + 1]))
+    assert here != repr(Pairs(x, [*y[:-1], y[-1][:-1]]))
+
+
 # ---------------------------------------------------------------- positions
 
 
@@ -278,7 +340,12 @@ def padded() -> Source:
     return Padded(x, y, batch=4, seed=4, buckets=3)
 
 
-each_source = pytest.mark.parametrize("make", [streams, padded])
+def pairs() -> Source:
+    x, y = sequences(41)
+    return Pairs(x, [targets[: at % 5] for at, targets in enumerate(y)], batch=4, seed=4, buckets=3)
+
+
+each_source = pytest.mark.parametrize("make", [streams, padded, pairs])
 
 
 @each_source
@@ -309,7 +376,7 @@ def test_a_position_counts_epochs_and_steps(make):
     assert len(json.dumps(position)) < 200
 
 
-@each_source
+@pytest.mark.parametrize("make", [streams, padded])
 def test_training_goes_on_to_the_same_bits(make):
     """Half of a run, its model and source's position in files, the other half: as one run."""
 
@@ -432,6 +499,15 @@ WRONG = {
         (ShapeError, lambda: Padded([[1], [2, 3]], [[1], [2, 3]], weights=[1, [2, 3, 4]])),
     "Padded: weight 0: numbers are wanted, this is <U1": (DataError, lambda: Padded([[1]], [0], weights=["a"])),
     "Padded: buckets=0 must be an integer, 1 or more": (SettingError, lambda: Padded([[1, 2]], [1], buckets=0)),
+    "Pairs: there is no source; one or more are wanted": (DataError, lambda: Pairs([], [])),
+    "Pairs: source 1 has no step, (0); at least one is wanted": (DataError, lambda: Pairs([[1], []], [[1], [2]])),
+    "Pairs: 2 sources and 1 targets; as many are wanted": (ShapeError, lambda: Pairs([[1], [2]], [[1]])),
+    f"Pairs: target 1 is float64 (1); {WANTED}; a single feature is [T, 1]":
+        (ShapeError, lambda: Pairs([[1], [2]], [[1], [1.5]])),
+    f"Pairs: target 1 is int64 (); {WANTED}": (ShapeError, lambda: Pairs([[1], [2]], [[1], 5])),
+    "Pairs: target 1 is (1, 2), target 0 is (1); steps of one shape are wanted":
+        (ShapeError, lambda: Pairs([[1], [2]], [[1], [[1.0, 2.0]]])),
+    "Pairs: batch=0 must be an integer, 1 or more": (SettingError, lambda: Pairs([[1]], [[1]], batch=0)),
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from elman.rnn import RNN
 from elman.shapes import Shape, written
 from elman.states import State
 from elman.trace import Cell
-from elman.trees import flat, nested, plain, row_shapes
+from elman.trees import batched, flat, nested, plain, row_shapes
 
 FORMAT, VERSION = "elman encoder-decoder", 1
 
@@ -164,7 +164,8 @@ class EncoderDecoder:
         scored = self.decoder._scored(told, targets, first, target_lengths, None, **asked, **run)
         found = {f"decoder.{name}": value for name, value in scored.parameters.items()}
         if not self._bridges:
-            inner = record.gradients(np.zeros_like(record.y), plain(scored.d_state))
+            d_last = plain(scored.d_state) if record.state.batch is not None else batched(plain(scored.d_state))
+            inner = record._followed_back(np.zeros_like(record.y), d_last)
         else:
             d_y, of_bridges = self._through_bridges(bridged, scored.d_state, record, lengths)
             inner = record.gradients(d_y)

@@ -54,9 +54,13 @@ class Record:
 
         Raises `ShapeError` where `dy` is not of the shape of `y`, `DataError` where it holds no numbers.
         """
+        dy = checked_gradient(self._layer.name, dy, self.y.shape, self._layer.dtype)
+        return self._followed_back(dy, self._layer._state_in(d_state, self.state.batch))
+
+    def _followed_back(self, dy: Array, d_state: Tree | None) -> Gradients:
+        """The same from what other layers made, which need not be finite."""
         layer, batch = self._layer, self.state.batch
-        dy = checked_gradient(layer.name, dy, self.y.shape, layer.dtype)
-        last = filled(layer._state_in(d_state, batch), layer._zero_states(1 if batch is None else batch))
+        last = filled(d_state, layer._zero_states(1 if batch is None else batch))
         parameters, d_x, first = self._back(time_first(dy, batch), last)
         return Gradients(parameters, None if d_x is None else outward(d_x, batch), layer._state_out(first, batch))
 

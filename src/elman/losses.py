@@ -133,10 +133,19 @@ def _told(model: EncoderDecoder, batch: Batch, **how: Any) -> tuple[float, dict[
     try:
         return *model.gradients(*of_pairs(batch), **how), None
     except DataError:  # a decoder refuses such a state, as it refuses targets that are none
-        record = model.encoder.record(batch.x, None, batch.lengths, dropout_seed=how["dropout_seed"])
-        if all(np.isfinite(array).all() for array in (record.y, *(leaf for _, leaf in record.state._leaves()))):
+        if _begins(model, batch, how["dropout_seed"]):
             raise
     return np.nan, {name: np.full_like(value, np.nan) for name, value in model.parameters.items()}, None
+
+
+def _begins(model: EncoderDecoder, batch: Batch, seed: int | None) -> bool:
+    """Whether the decoder can begin: all that comes of the encoder is finite."""
+    record = model.encoder.record(batch.x, None, batch.lengths, dropout_seed=seed)
+    try:
+        model._first_state(record.y, record.state, batch.lengths)
+    except DataError:
+        return False
+    return True
 
 
 def _of_numbers(loss: Loss, batch: Batch, logits: Array) -> tuple[Any, Any]:

@@ -30,8 +30,9 @@ def check_parts(model: Any, source: Any, optimiser: Any, schedule: Any, averagin
 
 
 def equations(facts: Mapping[str, Any]) -> Any:
-    """What a model is, beside its parameters and how it was trained."""
-    return json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
+    """What a model is, beside its parameters and how it was trained; so too the decoder in it."""
+    found = json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
+    return found | {"decoder": equations(found["decoder"])} if "decoder" in found else found
 
 
 def check_alike(part: str, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> None:
