@@ -4,7 +4,7 @@ A GRU reads 3 to 6 letters; its last state is the first of another, which says t
 then the end token. It learns with teacher forcing and is asked about words that were never among those it learnt from: it
 takes the likeliest letter each time (greedy), or searches with four beams.
 
-After the default 1200 steps (6 s) 99% of 300 unseen words are said backwards without a mistake, greedy or by beams, where
+After the default 1200 steps (6 s) 98% of 300 unseen words are said backwards without a mistake, 99% by beams, where
 guessing finds fewer than one in ten thousand. For one word all that the beams found is shown, with ln of its probability.
 """
 
@@ -13,21 +13,19 @@ import argparse
 import numpy as np
 
 import elman
-from elman.optim import Adam, clip_by_norm
+from elman import data, schedules
+from elman.optim import Adam
 
 LETTERS, START, END = 26, 26, 27
-SHORTEST, LONGEST, BATCH, HIDDEN, RATE = 3, 6, 32, 96, 0.005
+WORDS, SHORTEST, LONGEST, BATCH, HIDDEN, RATE = 40_000, 3, 6, 32, 96, 0.007
 
 
-def words(count: int, rng: np.random.Generator, *, unseen: bool) -> tuple[np.ndarray, ...]:
-    """Words and their lengths, words backwards (with the end token) and their lengths; one word in ten is kept unseen."""
+def words(count: int, rng: np.random.Generator, *, unseen: bool) -> tuple[list, list]:
+    """Words, and the same backwards with the end token; one word in ten is kept unseen."""
     drawn = rng.integers(0, LETTERS, (20 * count, LONGEST))
-    x = drawn[(drawn[:, :SHORTEST].sum(1) % 10 == 0) == unseen][:count]
-    lengths = rng.integers(SHORTEST, LONGEST + 1, count)
-    y = np.full((count, LONGEST + 1), END)
-    for row, word, length in zip(y, x, lengths, strict=True):
-        row[:length] = word[:length][::-1]
-    return x, lengths, y, lengths + 1
+    drawn = drawn[(drawn[:, :SHORTEST].sum(1) % 10 == 0) == unseen][:count]
+    x = [word[:length] for word, length in zip(drawn, rng.integers(SHORTEST, LONGEST + 1, count), strict=True)]
+    return x, [np.append(word[::-1], END) for word in x]
 
 
 def text(tokens: np.ndarray) -> str:
@@ -40,24 +38,19 @@ def main(steps: int = 1200) -> tuple[list[float], float, float]:
     encoder = elman.RNN(elman.cells.gru, input=LETTERS, hidden=HIDDEN)
     decoder = elman.Model(LETTERS + 2, HIDDEN, bptt_truncate=None, cell=elman.cells.gru, seed=1)
     model = elman.EncoderDecoder(encoder, decoder, start=START, end=END)
-    rng, adam, losses = np.random.default_rng(0), Adam(), []
-    memory = adam.memory(model.parameters)
-    for step in range(steps):
-        x, lengths, y, y_lengths = words(BATCH, rng, unseen=False)
-        loss, gradients = model.gradients(x, y, lengths, y_lengths)
-        clipped, _ = clip_by_norm(gradients, 1.0)
-        parameters, memory = adam.update(model.parameters, clipped, memory, RATE * (1 - step / steps))
-        model.update(parameters)
-        losses.append(loss)
+    source = data.Pairs(*words(WORDS, np.random.default_rng(0), unseen=False), batch=BATCH)
+    trainer = elman.Trainer(model, source, Adam(), schedules.Cosine(RATE, steps), steps=steps)
+    losses = [now.loss for now in trainer]
 
-    x, lengths, y, _ = words(300, np.random.default_rng(1), unseen=True)
-    wanted = [text(row[:length]) for row, length in zip(y, lengths, strict=True)]
+    unseen, backwards = words(300, np.random.default_rng(1), unseen=True)
+    x, lengths = elman.pad_sequences(unseen)
+    wanted = [text(word[:-1]) for word in backwards]
     greedy = [text(tokens) for tokens in model.generate(x, LONGEST + 1, lengths=lengths)]
-    beams = [model.beam_search(row[:length], LONGEST + 1) for row, length in zip(x, lengths, strict=True)]
+    beams = [model.beam_search(word, LONGEST + 1) for word in unseen]
     best = [text(found[0].tokens) for found in beams]
     shares = [sum(map(str.__eq__, wanted, said)) / len(wanted) for said in (greedy, best)]
     print(f"{len(x)} unseen words: {shares[0]:.1%} right by the likeliest letter, {shares[1]:.1%} by beams")
-    print("what the beams found for", text(x[0, : lengths[0]]))
+    print("what the beams found for", text(unseen[0]))
     for found in beams[0]:
         print(f"  {found.log_probability:8.3f}  {text(found.tokens)}{'' if found.ended else ' ...'}")
     return losses, shares[0], shares[1]

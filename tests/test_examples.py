@@ -17,7 +17,7 @@ import elman
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-STEPS = {"classify": 100, "digits": 400, "from_vector": 300, "reverse": 300, "tagging": 150}
+STEPS = {"classify": 100, "digits": 400, "from_vector": 300, "reverse": 300, "strips": 300, "tagging": 150}
 TASKS = ("adding", "copying", "counting", "pixels", "reber")
 """Those whose answers are known; `test_tasks.py` runs them in full length."""
 
@@ -70,11 +70,19 @@ def check_reverse(first, last, greedy, beams):
     assert beams > 0.12
 
 
+def check_strips(first, last, wrong, right):
+    assert first > 25
+    assert last < 2.0
+    assert wrong < 0.25
+    assert right > 0.5
+
+
 CHECKS = {
     "classify": check_classify,
     "digits": check_digits,
     "from_vector": check_from_vector,
     "reverse": check_reverse,
+    "strips": check_strips,
     "tagging": check_tagging,
 }
 
@@ -101,10 +109,10 @@ def with_wrong_gradients(example, chosen, wrong, monkeypatch) -> set[str]:
     changed = set()
 
     class WithWrong(example.Adam):
-        def update(self, parameters, gradients, memory, rate):
+        def update(self, parameters, gradients, memory, rate, **settings):
             changed.update(filter(chosen, gradients))
             gradients = {n: wrong(g) if chosen(n) else g for n, g in gradients.items()}
-            return super().update(parameters, gradients, memory, rate)
+            return super().update(parameters, gradients, memory, rate, **settings)
 
     monkeypatch.setattr(example, "Adam", WithWrong)
     return changed
@@ -124,6 +132,7 @@ WRONG = {
         ("from_vector", of_the_encoder, "zero"),
         ("reverse", of_the_encoder, "zero"),
         ("reverse", recurrent, "transposed"),
+        ("strips", recurrent, "zero"),
         ("tagging", recurrent, "zero"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -171,9 +180,28 @@ def test_reversed_words_are_reversed_and_the_unseen_are_apart():
     reverse = opened("reverse")
     prefixes = []
     for unseen in (False, True):
-        x, lengths, y, y_lengths = reverse.words(500, np.random.default_rng(0), unseen=unseen)
-        prefixes.append({tuple(row[: reverse.SHORTEST]) for row in x.tolist()})
-        assert set(lengths) == {3, 4, 5, 6}
-        for word, length, said, said_length in zip(x, lengths, y, y_lengths, strict=True):
-            assert [*word[:length][::-1], reverse.END] == said[:said_length].tolist()
+        x, y = reverse.words(500, np.random.default_rng(0), unseen=unseen)
+        prefixes.append({tuple(word[: reverse.SHORTEST].tolist()) for word in x})
+        assert {len(word) for word in x} == {3, 4, 5, 6}
+        for word, said in zip(x, y, strict=True):
+            assert [*word.tolist()[::-1], reverse.END] == said.tolist()
     assert not prefixes[0] & prefixes[1]
+
+
+def test_mistakes_are_counted():
+    mistakes = opened("strips").mistakes
+    for said, wanted, count in (("", "", 0), ("", "ab", 2), ("abc", "", 3), ("abc", "abc", 0), ("axc", "abc", 1),
+                                ("bc", "abc", 1), ("kitten", "sitting", 3), ("saturday", "sunday", 3)):  # fmt: skip
+        assert mistakes(list(said), list(wanted)) == count
+
+
+def test_strips_stand_side_by_side():
+    """Every column of an image of its own number, so that all can be told."""
+    strips, digits = opened("strips"), np.arange(10)
+    images = np.zeros((10, 8, 8)) + 1 + digits[:, None, None] * 8 + np.arange(8)
+    x, y = strips.strips(images, digits, 50, np.random.default_rng(0))
+    assert {len(labels) for labels in y} == {1, 2, 3, 4, 5}
+    for columns, labels in zip(x, y, strict=True):
+        assert columns.shape[1] == 8
+        written = columns[columns.any(1)][:, 0]
+        assert written.tolist() == [8 * (label - 1) + 1 + column for label in labels for column in range(8)]
