@@ -219,6 +219,28 @@ def test_a_name_stands_for_a_loss():
     assert one.loss == other.loss == CTC(0, zero_infinity=False)
 
 
+@pytest.mark.parametrize("make", [handed, bridged])
+def test_inspection_drops_what_a_training_drops(make):
+    """So that the value that went wrong can be found again: the loss follows from the values that are shown."""
+    net, batch = make(), source_of(make).take()
+    given = batch.x, batch.targets, batch.lengths, batch.target_lengths
+    live, losses = np.arange(batch.targets.shape[1]) < batch.target_lengths[:, None], []
+    for seed in (None, 1, 2):
+        values = net.inspect(*given, dropout_seed=seed)
+        if make is handed:
+            picked = np.take_along_axis(values["decoder.probabilities"], batch.targets[..., None], -1)[..., 0]
+            loss = -np.log(picked[live]).mean()
+        else:
+            loss = ((values["decoder.logits"] - batch.targets)[live] ** 2).mean()
+        losses.append(net.gradients(*given, dropout_seed=seed)[0])
+        assert losses[-1] == pytest.approx(loss, rel=1e-5)
+        record = net.encoder.record(batch.x, None, batch.lengths, dropout_seed=seed)
+        shown = net.encoder.inspect(batch.x, None, batch.lengths, dropout_seed=seed)
+        names = ("h",) if make is handed else ("forward.h", "backward.h")
+        np.testing.assert_array_equal(np.concatenate([shown[name] for name in names], -1), record.y)
+    assert len(set(losses)) == 3
+
+
 # ---------------------------------------------------------------- runs
 
 
@@ -372,6 +394,20 @@ def test_a_gradient_that_comes_to_the_encoder_is_named(bridge):
     inner.update({"w": np.zeros((3, 7))})
     net = EncoderDecoder(encoder, Model.from_layers(inner, 7, tokens=True), bridge=bridge, start=0, end=6)
     assert failing(net, TOLD).startswith("first in the gradient of encoder.")
+
+
+@cell
+def straight(x, *, w=weight("hidden", "input")):
+    """y = w x, without bounds"""
+    return w @ x
+
+
+def test_a_bridge_that_leaves_all_bounds_is_told():
+    """It has no names of its own: what it leads to is a state of the decoder."""
+    layers = [RNN(cells.gru, input=7, hidden=3, seed=seed) for seed in (1, 2)]
+    net = EncoderDecoder(layers[0], Model.from_layers(layers[1], 7, tokens=True), bridge=straight, start=0, end=6)
+    net.update({"bridge.h.w": np.full((3, 3), 3e38), "encoder.bz": np.full(3, -9.0), "encoder.bn": np.full(3, 9.0)})
+    assert failing(net, TOLD) == "gru: state h holds NaN or infinity (first at (0, 0), as float32)"
 
 
 def test_a_new_parameter_of_an_encoder_decoder_is_named():
