@@ -488,6 +488,18 @@ UNFIT = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("make", [handed, labels])
+def test_weights_are_not_passed_over(make):
+    """What has no use for them says so; a loss of one's own finds them in the batch."""
+    source = Padded(X, X % 4 + 1, batch=3, once=True, weights=[1, 2, 3])
+    settings = {"loss": "ctc"} if make is labels else {}
+    message = "Trainer: the batch has weights, which only the steps of a Model have; make the source without them"
+    assert said(unfit(make(), source, **settings), DataError) == message
+    seen = []
+    unfit(labels(), source, loss=lambda logits, batch: (seen.append(batch.weights), (1.0, logits))[1])()
+    assert sorted(seen[0].tolist()) == [1, 2, 3]
+
+
 @pytest.mark.parametrize("message", UNFIT)
 def test_what_does_not_fit_is_told(message):
     error, make = UNFIT[message]
