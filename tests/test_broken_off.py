@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -93,8 +94,10 @@ def test_an_update_that_is_broken_off_has_not_been(make, moment, monkeypatch):
 def test_a_training_that_is_broken_off_many_times_ends_with_the_same_bits():
     """By a signal at any moment, wherever Python looks for one."""
     whole, trainer = (words(steps=300, averaging=Averaging()) for _ in range(2))
-    updates = [told(now) for now in whole]
-    each, rng, inside, hits, stuck = whole.seconds / len(updates), Random(3), [], 0, 0
+    made = [*whole]
+    updates = [told(now) for now in made]
+    each = min(then.seconds - now.seconds for now, then in pairwise(made))  # whatever else kept the machine busy
+    rng, inside, hits, stuck = Random(3), [], 0, 0
 
     def interrupt(*_):
         if inside:
