@@ -10,10 +10,11 @@ cut every 4 steps, one sequence (PyTorch detaches the state every 4 steps). With
 a loop in Python.
 
 Measured on two shared cores of an Intel Xeon with AVX-512 against PyTorch 2.13 and JAX 0.10, times the best peer: elman 128
-1.46, gru 128 2.8, lstm 128 1.49, lstm 256 1.39, lstm 512 1.7, the article's setting 4.5; geometric mean 2.0 (1.8 was asked).
-Own cells against the loop in PyTorch, whose equations are arranged as elman arranges them, while others used the second
-core, so that elman ran on one: mgu 5.5 times with one sequence, 3.9 with 32; layer-normalised lstm 12 and 5.4, where 10 was
-asked. A loop costs PyTorch 100 to 900 us a step, and of 32 sequences elman itself takes 77 to 165 us a step.
+2.5, gru 128 4.2, lstm 128 2.2, lstm 256 1.8, lstm 512 1.8, the article's setting 17.6; geometric mean 3.3 (1.8 was asked).
+Own cells against the loop in PyTorch, with equations as written and as elman arranges them: mgu 21.5 and 13.3 times with
+one sequence, 6.3 and 5.2 with 32; layer-normalised lstm 27.8 and 21.9, 8.5 and 7.5; geometric mean 13.4 and 10.3, where 10
+was asked, and 3.7 times JAX. A loop costs PyTorch 110 to 980 us a step, and of 32 sequences elman itself takes 55 to 116
+us.
 """
 
 import argparse
