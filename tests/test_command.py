@@ -661,7 +661,8 @@ def test_windows_that_the_text_does_not_hold_are_refused(command, tmp_path, opti
     (tmp_path / "text").write_text(("the cat sat. " * 8)[:100])
     given = ("train", tmp_path / "text", "-o", tmp_path / "model", *QUICK, "--validation", 0)
     done = command(*given, f"--{option}", value)
-    text = "the text has 100 symbols to learn from, and batch times length must fit in it"
+    text = "the text has 100 symbols to learn from"
+    text += ", and each of the windows takes 2 or more" if option == "batch" else ""
     assert done.err == f"elman: --{option} {value}: {text}; take --{option} {most} at most, or more text\n"
     assert (done.code, done.out, (tmp_path / "model").exists()) == (2, "", False)
     assert command(*given, f"--{option}", most).code == 0

@@ -472,6 +472,7 @@ def test_a_wrong_sample_weight_is_said(kind, weights, error, words):
         ("even", "class_weight='even'; 'balanced', weights by label, or None is wanted"),
         ({"c": 1.0}, "class_weight has 'c', labels are 'a', 'b'"),
         ({"a": -1}, "class_weight['a']=-1 must be a number, 0 or more"),
+        ({"a": 0, "b": 0}, "class_weight is 0 for every label; one above 0 is wanted, at least"),
     ],
 )
 def test_a_wrong_class_weight_is_said(weight, words):

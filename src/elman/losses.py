@@ -115,6 +115,10 @@ def gradients(
     how: dict[str, Any] = {"dropout_seed": dropout_seed, "recompute": recompute}
     if batch.weights is not None and isinstance(loss if isinstance(model, Network) else model, CTC | EncoderDecoder):
         raise DataError("Trainer: the batch has weights, which only the steps of a Model have; make the source without them")
+    is_open = batch.lengths is not None and batch.target_lengths is None and batch.targets.ndim > 1
+    if is_open and isinstance(loss or model, CTC | EncoderDecoder):
+        fix = "elman.data.Pairs gives them; in a Batch of your own, target_lengths"
+        raise DataError(f"Trainer: the sequences of a batch have lengths, their targets have none of their own; {fix}")
     if isinstance(model, EncoderDecoder):
         return _told(model, batch, label_smoothing=label_smoothing, **how)
     if loss is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from elman import checkpoints, losses, origin
 from elman.adopted import Adopted
 from elman.checkpoints import Checkpoint
-from elman.checks import checked_seed
+from elman.checks import checked_seed, checked_truth
 from elman.data import Batch, Source
 from elman.encoder_decoder import EncoderDecoder
 from elman.errors import CheckpointError, DataError, ElmanError, SettingError
@@ -30,6 +30,9 @@ from elman.training_checks import check_alike, check_parts, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
+
+OWN = "a function"
+"""What a checkpoint knows of a loss of one's own."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ class Trainer:
         check_parts(model, source, optimiser, schedule, averaging)
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise SettingError(f"steps={steps!r} must be an integer, 1 or more")
-        for name, limit in (("clip", clip), ("clip_value", clip_value)):
-            if (name, limit) != ("clip_value", None) and not (isinstance(limit, int | float | np.number) and limit > 0):
+        for name, limit in ({"clip": clip} | ({} if clip_value is None else {"clip_value": clip_value})).items():
+            if isinstance(limit, bool) or not isinstance(limit, int | float | np.number) or not limit > 0:
                 raise SettingError(f"{name}={limit!r} must be a number above 0")
         self.model, self.source, self.optimiser, self.schedule = model, source, optimiser, schedule
         self.averaging, self.average = averaging, {} if averaging is None else averaging.memory(model.parameters)
@@ -108,7 +111,7 @@ class Trainer:
         self.clip_value = None if clip_value is None else float(clip_value)
         self.label_smoothing = checked_smoothing("Trainer", label_smoothing, losses.network_of(model).head.gate)
         self.loss = losses.checked_loss(model, loss, self.label_smoothing)
-        self.recompute = bool(recompute)
+        self.recompute = checked_truth("Trainer: recompute", recompute)
         self.step = self.symbols = 0
         self.memory: Mapping[str, Array] = optimiser.memory(model.parameters)
         self.state: State | None = None
@@ -271,6 +274,8 @@ class Trainer:
         """What must be the same where a training goes on."""
         told = {name: getattr(self, name) for name in ("optimiser", "schedule", "averaging", "loss")}
         named = {name: repr(value) for name, value in told.items() if is_dataclass(value)}  # others may print an address
+        if self.loss is not None:
+            named.setdefault("loss", OWN)
         if self.label_smoothing:
             named["label_smoothing"] = repr(self.label_smoothing)
         if self.clip_value is not None:
@@ -289,7 +294,7 @@ class Trainer:
         for name in {**wanted, **known}:
             theirs, ours = (held.get(name) for held in (known, wanted))
             if theirs != ours:
-                ours = ours if name in wanted else "another"
+                ours = wanted.get(name, "another, or none")
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model | EncoderDecoder) and facts.get("model") is not None:
             theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))

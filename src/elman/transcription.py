@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from elman.ctc import mean_ctc
-from elman.errors import SettingError, ShapeError
+from elman.errors import DataError, SettingError, ShapeError
 from elman.flow import time_first
 from elman.gates import Array
 from elman.labellings import ctc_decode
@@ -53,8 +53,7 @@ class Transcribes(Network):
 
         def scored(logits: Array) -> tuple[Array, Array]:
             seen = self._read_out(logits, batch)
-            loss, d_logits = score(seen)
-            d_logits = np.asarray(d_logits)
+            loss, d_logits = _scored(score(seen))
             if d_logits.shape != seen.shape:
                 raise ShapeError(f"Model: the gradient is {written(d_logits.shape)}, the logits are {written(seen.shape)}")
             inward = d_logits.reshape(logits.shape) if self.head.once else time_first(d_logits, batch)
@@ -131,3 +130,17 @@ class Transcribes(Network):
         if self.head.once or not self.head.wants_tokens:
             what = "reads once" if self.head.once else f"ends in {self.head.gate}"
             raise SettingError(f"Model: CTC wants a distribution at every step; this model {what}, a softmax each step does")
+
+
+def _scored(found: Any) -> tuple[Array, Array]:
+    """What a loss of one's own gave. Raises `DataError` for what is not a number and an array."""
+    wanted = "a number and its gradient for the logits are wanted"
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise DataError(f"Model: the loss gave a {type(found).__name__}; {wanted}, as a pair")
+    loss, d_logits = (np.asarray(each) for each in found)
+    for what, array in (("loss", loss), ("gradient", d_logits)):
+        if array.dtype.kind not in "fiu":
+            raise DataError(f"Model: the {what} is of the type {array.dtype}; {wanted}")
+    if loss.ndim:
+        raise ShapeError(f"Model: the loss is {written(loss.shape)}; {wanted}")
+    return loss, d_logits

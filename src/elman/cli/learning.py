@@ -173,7 +173,8 @@ def _check_windows(asked: training.Settings, symbols: int) -> None:
     for name, held in most.items():
         value = getattr(asked, name)
         if value > held and value != getattr(usual, name):
-            text = f"the text has {symbols:,} symbols to learn from, and batch times length must fit in it"
+            text = f"the text has {symbols:,} symbols to learn from"
+            text += ", and each of the windows takes 2 or more" * (name == "batch")
             raise DataError(f"--{name} {value}: {text}; take --{name} {held} at most, or more text")
 
 

@@ -23,4 +23,5 @@ def plot(
     found = [curves.read(log, name) for log, name in zip(logs, names, strict=True)]
     curves.save(output, found)
     last = max(int(run.steps[-1]) for run in found)
-    shared.console().print(f"saved {plain(str(output))}: {len(found)} run{'s' * (len(found) != 1)}, {last:,} updates")
+    counts = f"{len(found)} run{'s' * (len(found) != 1)}, {last:,} update{'s' * (last != 1)}"
+    shared.console().print(f"saved {plain(str(output))}: {counts}")

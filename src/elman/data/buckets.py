@@ -8,7 +8,7 @@ import numpy as np
 
 from elman.checks import checked_seed
 from elman.data.source import Batch, Counted, checked_count, checksum, drawn
-from elman.data.steps import checked_steps
+from elman.data.steps import checked_list, checked_steps
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import written
@@ -68,7 +68,8 @@ class Bucketed(Counted):
 
 def checked_sequences(name: str, what: str, sequences: Sequence[Any] | Array) -> list[Array]:
     """Sequences that fit together. Raises `DataError` or `ShapeError`."""
-    found = [checked_steps(f"{name}: {what} {at}", x) for at, x in enumerate(sequences)]
+    given = checked_list(name, f"{what}s", sequences)
+    found = [checked_steps(f"{name}: {what} {at}", x) for at, x in enumerate(given)]
     if not found:
         raise DataError(f"{name}: there is no {what}; one or more are wanted")
     return checked_alike(name, what, found)

@@ -7,7 +7,7 @@ import numpy as np
 
 from elman.data.buckets import Bucketed, checked_alike, checked_sequences
 from elman.data.source import Batch
-from elman.data.steps import as_input, as_targets, checked_numbers
+from elman.data.steps import as_input, as_targets, checked_counting, checked_list, checked_numbers
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.padding import pad_sequences
@@ -68,7 +68,7 @@ def _paired(name: str, x: list[Array], targets: Any, once: bool | None) -> tuple
         if short is not None:
             raise DataError(f"{name}: sequence {short} has 1 step; without targets each tells the next, so 2 are wanted")
         return [steps[:-1] for steps in x], [steps[1:] for steps in x], False
-    if len(targets) != len(x):
+    if len(targets := checked_list(name, "targets", targets)) != len(x):
         raise ShapeError(f"{name}: {len(x)} sequences and {len(targets)} targets; as many are wanted")
     found = [checked_numbers(f"{name}: target {at}", y) for at, y in enumerate(targets)]
     lacking = [at for at, (steps, y) in enumerate(zip(x, found, strict=True)) if not y.ndim or len(y) != len(steps)]
@@ -87,11 +87,11 @@ def _weighed(name: str, weights: Any, targets: list[Array], once: bool, ahead: b
 
     Raises `ShapeError` or `DataError`.
     """
-    if len(weights) != len(targets):
+    if len(weights := checked_list(name, "weights", weights)) != len(targets):
         raise ShapeError(f"{name}: {len(targets)} sequences and {len(weights)} weights; as many are wanted")
     found = list[Array]()
     for at, (given, y) in enumerate(zip(weights, targets, strict=True)):
-        array = checked_numbers(f"{name}: weight {at}", given)
+        array = checked_counting(f"{name}: weight {at}", checked_numbers(f"{name}: weight {at}", given))
         if once and array.ndim:
             raise ShapeError(f"{name}: weight {at} is {written(array.shape)}; one number a sequence is wanted")
         steps = 0 if once else len(y) + ahead

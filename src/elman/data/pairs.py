@@ -8,7 +8,7 @@ import numpy as np
 from elman.arrays import as_array
 from elman.data.buckets import Bucketed, checked_alike, checked_sequences
 from elman.data.source import Batch
-from elman.data.steps import RAGGED, as_input, as_targets, checked_steps
+from elman.data.steps import RAGGED, as_input, as_targets, checked_list, checked_steps
 from elman.errors import ShapeError
 from elman.gates import Array
 from elman.padding import pad_sequences
@@ -59,7 +59,7 @@ class Pairs(Bucketed):
 
 def _checked(name: str, targets: Sequence[Any] | Array) -> list[Array]:
     """Targets that fit together, of which some may be empty. Raises `DataError` or `ShapeError`."""
-    given = [(f"{name}: target {at}", y) for at, y in enumerate(targets)]
+    given = [(f"{name}: target {at}", y) for at, y in enumerate(checked_list(name, "targets", targets))]
     arrays = [as_array(y, owner, RAGGED.format(owner)) for owner, y in given]
     said = {at: checked_steps(given[at][0], array) for at, array in enumerate(arrays) if array.size or not array.ndim}
     like = next(iter(said.values()), np.zeros(0, np.int64))

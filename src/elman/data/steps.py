@@ -1,10 +1,11 @@
 """The steps of a sequence as sources take them: arrays that stay where they are, and the types that batches have."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from elman.arrays import as_array
+from elman.arrays import as_array, first_place
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import written
@@ -45,3 +46,25 @@ def as_input(rows: Array) -> Array:
 def as_targets(rows: Array) -> Array:
     """Targets of a batch: integers as int64, other numbers as they are."""
     return rows.astype(np.int64, copy=False) if rows.dtype.kind in "iu" else rows
+
+
+def checked_list(name: str, what: str, given: Any) -> Sequence[Any]:
+    """What holds one thing for each sequence, in an order. Raises `DataError`."""
+    try:
+        if not isinstance(given, str | bytes | Mapping):
+            found: Sequence[Any] = given if len(given) >= 0 else ()
+            return found
+    except TypeError:
+        if isinstance(given, Iterator):
+            return list(given)
+    raise DataError(f"{name}: {what} are a {type(given).__name__}; a list with one for each sequence is wanted")
+
+
+def checked_counting(what: str, weights: Array) -> Array:
+    """Weights that are finite, and 0 or more. Raises `DataError`."""
+    wrong = ~((weights >= 0) & (weights < np.inf))
+    if wrong.any():
+        at = first_place(wrong)
+        place = f" at {', '.join(map(str, at))}" if at else ""
+        raise DataError(f"{what}: {weights[at]:g}{place}; weights are finite, and 0 or more")
+    return weights

@@ -6,7 +6,7 @@ import numpy as np
 
 from elman.checks import checked_seed
 from elman.data.source import Batch, Counted, checked_count, checksum, drawn
-from elman.data.steps import as_input, as_targets, checked_numbers, checked_steps
+from elman.data.steps import as_input, as_targets, checked_counting, checked_numbers, checked_steps
 from elman.errors import DataError, ShapeError
 from elman.gates import Array
 from elman.shapes import written
@@ -41,6 +41,8 @@ class Streams(Counted):
         self._weights = None if weights is None else _beside(name, "weights", weights, len(self._x))
         if self._weights is not None and self._weights.ndim > 1:
             raise ShapeError(f"{name}: weights are {written(self._weights.shape)}; one number a step is wanted")
+        if self._weights is not None:
+            checked_counting(f"{name}: weights", self._weights)
         self._ahead = int(targets is None)
         usable = len(self._x) - self._ahead
         if usable < 1:

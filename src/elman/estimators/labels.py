@@ -50,7 +50,10 @@ def label_weights(owner: str, class_weight: Any, labels: Array, places: Array, c
             raise SettingError(f"{owner}: class_weight has {label!r}, labels are {', '.join(map(repr, known))}")
         if isinstance(weight, bool) or not (isinstance(weight, int | float | np.number) and 0 <= weight < np.inf):
             raise SettingError(f"{owner}: class_weight[{label!r}]={weight!r} must be a number, 0 or more")
-    return np.array([class_weight.get(label, 1.0) for label in known], np.float64)
+    found = np.array([class_weight.get(label, 1.0) for label in known], np.float64)
+    if not found.any():
+        raise SettingError(f"{owner}: class_weight is 0 for every label; one above 0 is wanted, at least")
+    return found
 
 
 def _plain(label: Any) -> Any:

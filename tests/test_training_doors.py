@@ -1,0 +1,93 @@
+"""What trainers, their sources and losses refuse at the door: each was passed over, or told late, once."""
+
+import numpy as np
+import pytest
+
+import elman
+from elman import data, optim, schedules
+from elman.errors import CheckpointError, DataError, ElmanError, SettingError
+
+
+def constant(model, source, **settings):
+    return elman.Trainer(model, source, optim.Adam(), schedules.Constant(0.01), steps=3, **settings)
+
+
+def test_padding_is_no_target():
+    """Batches whose targets have no lengths of their own would be learnt with their padding."""
+    decoder = elman.Model(7, 12, None, elman.cells.gru, seed=1)
+    pair = elman.EncoderDecoder(elman.RNN(elman.cells.gru, input=5, hidden=12, seed=1), decoder, start=5, end=6)
+    told = "the sequences of a batch have lengths, their targets have none of their own"
+    with pytest.raises(DataError, match=f"{told}; elman.data.Pairs gives them"):
+        next(constant(pair, data.Padded([[1, 2, 3], [4]], [[1, 2, 6], [6]], batch=2)))
+    with pytest.raises(DataError, match=told):
+        next(constant(elman.Model(7, 12, None), data.Padded([[1, 2, 3], [4]], [[1, 2, 6], [6]], batch=2), loss="ctc"))
+
+
+def test_a_loss_of_ones_own_is_a_setting():
+    def training(loss):
+        return constant(elman.Model(7, 5, None), data.Streams(np.arange(90) % 7, 2, 8), loss=loss)
+
+    def own(logits, batch):
+        return 1.0, logits
+
+    with_own, plain = training(own), training(None)
+    with pytest.raises(CheckpointError, match="with loss a function, this one has another, or none"):
+        plain.restore(with_own.checkpoint())
+    with pytest.raises(CheckpointError, match="with loss None, this one has a function"):
+        with_own.restore(plain.checkpoint())
+    training(own).restore(with_own.checkpoint())
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (None, "the loss gave a NoneType; a number and its gradient for the logits are wanted, as a pair"),
+        (1.0, "the loss gave a float; a number"),
+        ((np.ones(2), np.ones((2, 8, 7))), "the loss is .2.; a number"),
+        (("a", np.ones((2, 8, 7))), "the loss is of the type <U1; a number"),
+        ((1.0, 1j * np.ones((2, 8, 7))), "the gradient is of the type complex128; a number"),
+    ],
+)
+def test_what_a_loss_of_ones_own_may_not_give(found, told):
+    training = constant(elman.Model(7, 5, None), data.Streams(np.arange(90) % 7, 2, 8), loss=lambda *_: found)
+    with pytest.raises(ElmanError, match=told):
+        next(training)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"recompute": "no"}, "recompute='no' must be True or False"),
+        ({"clip_value": True}, "clip_value=True must be a number"),
+    ],
+)
+def test_settings_that_are_no_numbers_or_truths(settings, told):
+    with pytest.raises(SettingError, match=told):
+        constant(elman.Model(7, 5, None), data.Streams(np.arange(90) % 7, 2, 8), **settings)
+
+
+X, Y = [[1, 2, 3], [4, 5]], [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: data.Padded(X, Y, weights=[1.0, np.nan]), "Padded: weight 1: nan; weights are finite, and 0 or more"),
+        (lambda: data.Padded(X, X, weights=[[1, 2, 3], [1, -2]]), "Padded: weight 1: -2 at 1; weights are finite"),
+        (lambda: data.Streams(range(9), 1, 2, weights=[1.0] * 8 + [np.inf]), "Streams: weights: inf at 8; weights are"),
+        (lambda: data.Padded(X, Y, weights=1.0), "Padded: weights are a float; a list with one for each sequence is wanted"),
+        (lambda: data.Padded(X, Y, weights={0: 1, 1: 2}), "Padded: weights are a dict; a list"),
+        (lambda: data.Padded(X, 3), "Padded: targets are a int; a list"),
+        (lambda: data.Padded(3), "Padded: sequences are a int; a list"),
+        (lambda: data.Pairs([[1]], None), "Pairs: targets are a NoneType; a list"),
+        (lambda: data.Pairs(3, [[4]]), "Pairs: .* are a int; a list"),
+    ],
+)
+def test_what_is_no_list_or_no_weight_is_told_when_the_source_is_made(make, told):
+    with pytest.raises(DataError, match=told):
+        make()
+
+
+def test_sequences_and_weights_may_come_one_by_one():
+    plain, one_by_one = data.Padded(X, Y, weights=[1.0, 2.0]), data.Padded(iter(X), iter(Y), weights=iter([1.0, 2.0]))
+    assert plain.take().weights.tolist() == one_by_one.take().weights.tolist()
