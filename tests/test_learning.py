@@ -230,11 +230,12 @@ def test_what_counts_twice_is_there_twice(pool):
 
 
 def test_a_weight_that_is_none_is_told():
-    model, tokens = model_of(RHYME)
+    """When the source is made, not when the batch comes amid the training."""
+    _, tokens = model_of(RHYME)
     weights = np.ones(len(tokens))
     weights[5] = -1
-    with pytest.raises(DataError, match=r"Model: weight -1 at \(\d, \d\); weights are finite, and 0 or more"):
-        list(Trainer(model, Streams(tokens, 3, 7, weights=weights), SGD(), Constant(0.5), steps=20))
+    with pytest.raises(DataError, match="Streams: weights: -1 at 5; weights are finite, and 0 or more"):
+        Streams(tokens, 3, 7, weights=weights)
 
 
 def norm_of(gradients):
