@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman import RNN, Bidirectional, EncoderDecoder, Model, Stack, Trainer, bias, cell, cells, exp, optim, sqrt, weight
+from elman import RNN, Bidirectional, EncoderDecoder, Model, Stack, Trainer, cell, cells, optim, sqrt, weight
 from elman.data import Batch, Padded, Pairs
 from elman.errors import CheckpointError, DataError, ModelFileError, SettingError, ShapeError, TokenError
 from elman.journal import entries
@@ -16,7 +16,7 @@ from elman.losses import CTC
 from elman.runs import LOG, Run
 from elman.schedules import Averaging, Constant, EarlyStopping
 from messages import said
-from test_runs import STEPS, asked, assert_same, batch_of_one_kind, told
+from test_runs import STEPS, asked, assert_same, batch_of_one_kind, exploding, told
 
 TARGETS = ["numpy", "llvm"]
 BLANK = 4
@@ -324,15 +324,6 @@ def test_what_is_said_of_a_training_is_no_equation():
 
 
 # ---------------------------------------------------------------- where numbers leave all bounds
-
-
-@cell
-def exploding(x, h, *, w=weight("hidden", "input"), u=weight("hidden", "hidden"), b=bias("hidden")):
-    """Values that can leave all bounds, each by itself."""
-    z = w @ x + u @ h + b
-    wide = exp(z)
-    narrow = wide / (wide + 1.0)
-    return narrow
 
 
 def failing(model, batch, **settings) -> str:
