@@ -20,3 +20,9 @@ def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELMAN_CACHE", str(tmp_path_factory.mktemp("compiled")))
         yield
+
+
+@pytest.fixture
+def small_sections(monkeypatch):
+    """Also few examples fall into sections that are summed up apart, on the LLVM target."""
+    monkeypatch.setattr("elman.targets.llvm.sections.LEAST", 2)

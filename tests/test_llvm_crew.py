@@ -24,7 +24,7 @@ from elman.targets import threads as counted
 from elman.targets.llvm import crew as crews
 from elman.targets.llvm.crew import ASLEEP, STATE, Worker, crew
 from elman.targets.llvm.machine import machines
-from elman.targets.llvm.program import LlvmProgram
+from elman.targets.llvm.stage import Stage
 
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
@@ -250,11 +250,11 @@ def test_a_thread_that_cannot_begin(calls, monkeypatch):
 
 
 def test_an_error_before_the_parts_begin_leaves_the_crew_free(calls, monkeypatch):
-    def interrupted(self, batch, parts=1, *, apart=False):
+    def interrupted(self, order):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LlvmProgram, "code_for", interrupted)
+        patch.setattr(Stage, "begin", interrupted)
         with pytest.raises(KeyboardInterrupt):
             calls.shared(calls.x)
     assert crew.is_free

@@ -20,7 +20,7 @@ MACHINES = tuple(machines())
 if not MACHINES:
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "small_sections")
 
 
 @pytest.fixture(autouse=True)

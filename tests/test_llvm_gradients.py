@@ -43,7 +43,7 @@ from test_heads import filled, literal_mean
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "small_sections")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -22,7 +22,7 @@ from elman.targets.numpy import NumpyProgram
 if not machines():
     pytest.skip("no fused multiply-add here", allow_module_level=True)
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "small_sections")
 LIMITS = {"float32": 2e-6, "float64": 1e-14}
 STEPS, BATCH = 7, 5
 LENGTHS = np.array([3, 7, 0, 1, 6])
@@ -111,7 +111,7 @@ def test_bits_do_not_depend_on_threads_widths_and_stretches(left, right, monkeyp
     def sums(name: str | None = None, cut: int = 60, threads: int = 1, rows: int = 99) -> dict[str, Any]:
         elman.threads(threads)
         monkeypatch.setattr("elman.targets.llvm.sharing.ROWS", rows)  # lanes are shared, or examples
-        monkeypatch.setattr("elman.targets.llvm.sharing.ENOUGH", 1.0)
+        monkeypatch.setattr("elman.targets.llvm.chain.ENOUGH", 1.0)
         monkeypatch.setattr("elman.targets.llvm.sharing.MEET", 1.0)
         program = LlvmProgram(schedule(graph, registers=True), "float32", machines()[name] if name else None)
         prepared, last, totals = program.prepare({}), states, None

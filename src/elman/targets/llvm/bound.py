@@ -5,7 +5,7 @@ where the caches are full of what a kernel has read. Here that is done once. Wha
 parameters, whose addresses are new, to set totals to zero, and to call the kernel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,20 +17,21 @@ from elman.packs import Standing
 from elman.rooms import LINE, rooms
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import stretches
-from elman.targets.llvm.chain import Chain, chain_of
-from elman.targets.llvm.follow import Row, followed
+from elman.targets.llvm.added import adder
+from elman.targets.llvm.calls import Call, Level
+from elman.targets.llvm.chain import Chain
+from elman.targets.llvm.elementwise import Squares
+from elman.targets.llvm.follow import followed
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import Rows, by_length, dense
+from elman.targets.llvm.pace import Pace
 from elman.targets.llvm.packing import Fixed, Packed
-from elman.targets.llvm.table import FIELDS
 
 if TYPE_CHECKING:
     from elman.targets.llvm.program import LlvmProgram
 
-ORDER, COUNTER = FIELDS.index("order"), FIELDS.index("counter")
 
-
-class Bound:
+class Bound(Call):
     """Inputs `[T, B, ...]` and first states `[B, ...]` are read where they stand; outputs and last states are written.
 
     Parameters have other `names` where they are given; those of now tell how they lie. One call at a time may run it.
@@ -46,17 +47,17 @@ class Bound:
         *,
         backwards: bool,
     ) -> None:
-        self.program, self._parameters = program, names
+        self._parameters = names
         steps, batch = next(iter(inputs.values())).shape[:2]
-        self._steps, self.batch, self.room = steps, batch, program.room(batch, steps)
+        rows, room = dense(steps, batch), program.room(batch, steps)
         self.outputs = {name: rooms.take((steps, batch, *shape), program.dtype) for name, shape in program.given.items()}
         self.first = {name: first[name] for name in program.state_names}
         self.last = {name: np.zeros_like(array) for name, array in self.first.items()}
-        nothing: tuple[Array, dict[int, Array]] = np.empty(0), {}
-        self._whole, self._totals = program._unpacking.room() if program.table.totals else nothing
+        nothing: tuple[Array, dict[int, Array]] = np.empty((1, 0)), {}
+        self._whole, totals = program._unpacking.room(program.sections(batch)) if program.has_totals else nothing
+        self._totals = {index: total[0] for index, total in totals.items()}  # those of all sections, once they are added
         self._held = [program._given(inputs[name], wanted) for name, wanted in program._inputs.items()]
-        self._rows = self._dense = dense(steps, batch)
-        call = [steps, self.room, int(backwards), 0, self._rows.order_address, self._rows.running_address, 0, 0]
+        call = [steps, room, int(backwards), 0, rows.order_address, rows.running_address, 0, 0]
         for array in (*self._held, *self.outputs.values()):
             by_step, by_example, *_ = array.strides
             call += address(array), by_step // array.itemsize, by_example // array.itemsize
@@ -68,10 +69,9 @@ class Bound:
         self._which = None if read is None else np.array([order[names[name]] for name in read], np.int64)
         prepared = Packed({}, static=program._packing.static(memory), held=memory)
         self._memory = memory
+        super().__init__(program, program.table_of(call, prepared), steps, batch)
         strides = tuple(array.strides for array in program._packing.arrays(self._computed(parameters)))
         self._moves = Fixed(program._packing.moves, strides, memory) if read else None
-        self._table = np.array(np.frombuffer(program.table_of(call, prepared), np.int64))
-        self.table, self.work = address(self._table), program.multiplications * steps * batch
         self._sums: Sums | None = None
 
     def deliver(self, flat: Array, places: Mapping[str, int]) -> None:
@@ -81,32 +81,34 @@ class Bound:
     def run(self, given: Standing, lengths: Array | None = None) -> None:
         """Read these parameters, compute, write."""
         made = self._packed(given) if self._which is None else {}
-        self._alone.run(given, lengths)
+        self._alone.run([self.begin(given, lengths)])
         if self._sums is not None:
             self._sums.finish(made)
 
     def begin(self, given: Standing, lengths: Array | None) -> Rows:
-        """Tell the table what this run brings; returns what must stay until it is over."""
+        """Tell what this run brings; returns the order of its examples."""
         if self._moves is not None and self._which is not None:
             given.starts.take(self._which, out=self._moves.words[1:])
-        rows = self._dense
-        if lengths is not None:
-            rows = by_length(self._steps, lengths)
-            for name, state in self.first.items():
-                self.last[name][...] = state
-        if rows is not self._rows:
-            self._rows, self._table[ORDER : ORDER + 2] = rows, (rows.order_address, rows.running_address)
-        return rows
+        if lengths is None:
+            return dense(self.steps, self.batch)
+        for name, state in self.first.items():
+            self.last[name][...] = state
+        return by_length(self.steps, lengths)
 
     # --- in a chain ---------------------------------------------------------------------------------------------------
 
-    def chain(self, others: Sequence["Bound"], squares: object) -> Chain | None:
-        """One call of this, others, one after another, and squares."""
-        return chain_of([self, *others], squares)
+    def chain(self, others: Sequence["Bound"], squares: object) -> "Bounds | None":
+        """One call of this, others, one after another, and squares.
+
+        None if something is left to do for Python between the calls, or to hear: a signal waits until the end.
+        """
+        bounds = self, *others
+        fits = all(bound.is_plain for bound in bounds) and sum(bound.share for bound in bounds) <= 1
+        return Bounds(bounds, squares if isinstance(squares, Squares) else None) if fits else None
 
     @cached_property
     def _alone(self) -> Chain:
-        return Chain([self])
+        return Chain([self], Pace())
 
     @property
     def is_plain(self) -> bool:
@@ -116,28 +118,28 @@ class Bound:
     @property
     def share(self) -> float:
         """How much it is of the longest call that may keep a signal waiting."""
-        return float(self._steps) / stretches.steps_of(self.program, self.batch)
+        return float(self.steps) / stretches.steps_of(self.program, self.batch)
 
-    def meet_at(self, counter: int, cuts: int) -> None:
-        """Where threads that share the workspace count their meetings, and where they cut the examples."""
-        self._table[COUNTER : COUNTER + 2] = counter, cuts
-
-    def rows_before(self, threads: int) -> list[list[Row]]:
-        """What each of so many threads calls before the kernel: it packs parameters, and no total holds anything yet."""
+    def before(self, threads: int) -> Level:
+        """What each of so many threads calls before any kernel: it packs parameters, and no total holds anything yet."""
         packing = [] if self._moves is None else [self._moves.rows(threads)]
-        return [[*rows] for rows in zip(*packing, self._cleared(threads), strict=True)]
+        clear, cuts = followed(self.program.machine).clear, parts_of(self._whole.nbytes, threads)
+        cleared = [(clear, address(self._whole), 0, *cut, 0) for cut in cuts]
+        return [[*rows] for rows in zip(*packing, cleared, strict=True)]
 
-    def rows_behind(self, threads: int) -> list[list[Row]]:
-        """What each calls behind the kernel: it puts totals where they go."""
-        return [[]] * threads if self._sums is None else self._sums.rows(threads)
+    def added(self, threads: int) -> Level:
+        """What each calls to add up the totals of all sections."""
+        sections, size = self._whole.shape
+        if sections == 1:
+            return super().added(threads)
+        add = adder(self.program.dtype.name, sections, self.program.machine)
+        return [[(add.address, address(self._whole), 0, *cut, size)] for cut in parts_of(size, threads)]
+
+    def behind(self, threads: int) -> Level:
+        """What each calls when that is done: it puts totals where they go."""
+        return super().behind(threads) if self._sums is None else self._sums.rows(threads)
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _cleared(self, threads: int) -> list[Row]:
-        """A part of the totals for each."""
-        size, clear = self._whole.nbytes, followed(self.program.machine).clear
-        cuts = [size * part // threads // LINE * LINE for part in range(threads)] + [size]
-        return [(clear, address(self._whole), 0, *cut, 0) for cut in pairwise(cuts)]
 
     def _packed(self, given: Standing) -> dict[int, Array]:
         """Make and pack what is made of the parameters alone."""
@@ -149,6 +151,18 @@ class Bound:
     def _computed(self, parameters: Mapping[str, Array]) -> dict[int, Array]:
         ours = {name: parameters[theirs] for name, theirs in self._parameters.items()}
         return computed(self.program.plan, ours, self.program.dtype)
+
+
+class Bounds:
+    """Bound calls one after another, and squares of what comes out."""
+
+    def __init__(self, bounds: Sequence[Bound], squares: Squares | None) -> None:
+        self._bounds, self._squares, self._chain = bounds, squares, Chain(bounds, Pace(), squares)
+
+    def run(self, given: Standing, lengths: Array | None = None) -> list[float] | None:
+        """Run all with these parameters; tells the squares, if they are a part of it."""
+        self._chain.run([bound.begin(given, lengths) for bound in self._bounds])
+        return None if self._squares is None else self._squares.found
 
 
 class Sums:
@@ -170,14 +184,14 @@ class Sums:
         """Whether all sums are totals as they are."""
         return not self._others
 
-    def rows(self, threads: int) -> list[list[Row]]:
+    def rows(self, threads: int) -> Level:
         """The calls that put totals where they go, for each of so many threads."""
         return [[]] * threads if self._moves is None else [[row] for row in self._moves.rows(threads)]
 
     def finish(self, made: Mapping[int, Array]) -> None:
         """Put there what is made of totals; `made` is what was made of the parameters alone."""
         if self._others:
-            totals = self._program._unpacking.unpacked(self._totals)
+            totals = self._program._unpacking.unpacked({index: total[None] for index, total in self._totals.items()})
             found = finished(self._program.plan, made, totals, self._program.dtype)
             for name, into in self._others.items():
                 into[...] = found[name]
@@ -186,3 +200,8 @@ class Sums:
 def binds(program: "LlvmProgram", steps: int, batch: int) -> bool:
     """Whether a call of so many steps and examples can be bound: it is one call of machine code."""
     return 0 < steps <= stretches.steps_of(program, batch) and batch > 0
+
+
+def parts_of(size: int, threads: int) -> Iterator[tuple[int, int]]:
+    """From where to where each of so many threads goes, in whole lines of the cache, whether bytes or elements count."""
+    return pairwise([size * part // threads // LINE * LINE for part in range(threads)] + [size])

@@ -8,11 +8,12 @@ import numpy as np
 
 from elman.gates import Array
 from elman.rooms import LINE, aligned
+from elman.targets.llvm.calls import Call
+from elman.targets.llvm.chain import compute
 from elman.targets.llvm.crew import Job, crew
 from elman.targets.llvm.entry import block_of, enter_of
 from elman.targets.llvm.memory import address, side_by_side
 from elman.targets.llvm.order import Rows
-from elman.targets.llvm.sharing import compute
 from elman.targets.llvm.table import FIELDS
 from elman.targets.threads import shared
 
@@ -106,7 +107,8 @@ class RowsLane(Buffers):
             for name, state in self.states[turn].items():
                 self.states[1 - turn][name][...] = state
             call[FIELDS.index("order")], call[FIELDS.index("running")] = rows.order_address, rows.running_address
-        compute(self.program, self.prepared, call, rows)
+        batch = len(rows.order)
+        compute(Call(self.program, self.program.table_of(call, self.prepared), 1, batch), rows, self.program.pace(batch))
         return True
 
 

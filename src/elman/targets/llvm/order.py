@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ class Rows:
     order: Array
     running: Array
     _shares: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    _sections: dict[int, list["Rows"]] = field(default_factory=dict, repr=False, compare=False)
 
     def shares(self, count: int) -> list[int]:
         """Where to cut the examples into shares of about the same number of steps."""
@@ -31,6 +33,18 @@ class Rows:
         done = np.concatenate(([0], np.cumsum(steps)))
         cuts = np.searchsorted(done, done[-1] * np.arange(1, count) / count).tolist()
         return [0, *cuts, batch]
+
+    def sections(self, count: int) -> list["Rows"]:
+        """As many orders of some of the examples: each has long and short ones, as the first of them are the longest."""
+        if count == 1:
+            return [self]
+        if count not in self._sections:
+            self._sections[count] = [self._of(*blocks) for blocks in blocks_of(len(self.order), count)]
+        return self._sections[count]
+
+    def _of(self, *blocks: slice) -> "Rows":
+        running = sum(np.clip(self.running - block.start, 0, block.stop - block.start) for block in blocks)
+        return Rows(np.concatenate([self.order[block] for block in blocks]), np.asarray(running, np.int64))
 
     @cached_property
     def count(self) -> int:
@@ -46,6 +60,13 @@ class Rows:
     def running_address(self) -> int:
         """Where the numbers stand in memory."""
         return int(self.running.ctypes.data)
+
+
+def blocks_of(batch: int, count: int) -> list[tuple[slice, slice]]:
+    """Which examples, sorted by length, each of so many sections has: a block of the longer ones, and its mirror image."""
+    edges = [batch * k // (2 * count) for k in range(2 * count + 1)]
+    blocks = [slice(*ends) for ends in pairwise(edges)]
+    return [(blocks[k], blocks[-1 - k]) for k in range(count)]
 
 
 def dense(steps: int, batch: int) -> Rows:

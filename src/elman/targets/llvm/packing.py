@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from math import prod
 
@@ -169,27 +170,29 @@ class Unpacking:
             moves.append(Move(width, lines, lanes, start, lanes, width, False))
             start += lines * width
         self._size, self._strides, self._moves, self._run = start, tuple(strides), moves, Moves(moves, dtype, machine).run
-        self._padded = sum(map(prod, self._lying.values()))
+        line = LINE // size
+        self._padded = -(-sum(map(prod, self._lying.values())) // line) * line
+        self.bytes = self._padded * size
 
-    def zeros(self) -> dict[int, Array]:
+    def zeros(self, sections: int) -> dict[int, Array]:
         """Totals before the first row."""
-        memory, totals = self.room()
+        memory, totals = self.room(sections)
         memory[:] = 0
         return totals
 
-    def room(self) -> tuple[Array, dict[int, Array]]:
-        """Memory for totals, which may hold anything yet, and these as views of it."""
-        memory = rooms.take((self._padded,), self._dtype, line=True)
+    def room(self, sections: int) -> tuple[Array, dict[int, Array]]:
+        """Memory for the totals of so many sections, which may hold anything yet, and these as views of it."""
+        memory = rooms.take((sections, self._padded), self._dtype, line=True)
         return memory, self._views(memory, self._lying)
 
     def unpacked(self, totals: Mapping[int, Array]) -> dict[int, Array]:
-        """What was summed, apart from the totals, which may go on."""
+        """What was summed in all sections, apart from the totals, which may go on."""
         memory = rooms.take((self._size,), self._dtype)
-        self._run([totals[i] for i in self._shapes], self._strides, memory)
+        self._run([reduce(np.add, totals[i]) for i in self._shapes], self._strides, memory)
         return self._views(memory, self._shapes)
 
     def into(self, flat: Array, places: Sequence[tuple[int, int]], totals: Mapping[int, Array]) -> "Fixed":
-        """The moves of totals, by node, into places of a flat array, where all stay where they are."""
+        """The moves of the totals of one section, by node, into places of a flat array, where all stay where they are."""
         order = {index: k for k, index in enumerate(self._shapes)}
         chosen = [order[index] for index, _ in places]
         moves = [self._moves[k]._replace(into=start) for k, (_, start) in zip(chosen, places, strict=True)]
@@ -202,6 +205,6 @@ class Unpacking:
         found, start = {}, 0
         for index, shape in shapes.items():
             stop = start + prod(shape)
-            found[index] = memory[start:stop].reshape(shape)
+            found[index] = memory[..., start:stop].reshape((*memory.shape[:-1], *shape))
             start = stop
         return found

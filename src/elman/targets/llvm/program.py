@@ -19,6 +19,8 @@ from elman.targets.interface import Outcome, Prepared
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import engine, stretches
 from elman.targets.llvm.bound import Bound, binds
+from elman.targets.llvm.calls import Call
+from elman.targets.llvm.chain import compute
 from elman.targets.llvm.frame import Shaping
 from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.kernel import Kernel
@@ -30,7 +32,7 @@ from elman.targets.llvm.pace import Pace
 from elman.targets.llvm.packing import Packed, Packing, Unpacking
 from elman.targets.llvm.places import PAD, Places
 from elman.targets.llvm.repeat import Repeat, is_small
-from elman.targets.llvm.sharing import compute
+from elman.targets.llvm.sections import sections_of
 from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.table import Table
 from elman.targets.threads import shared
@@ -175,10 +177,11 @@ class LlvmProgram:
             last[name] = np.array(first) if padded or not steps else np.empty_like(first)
             held.append(first)
             call += address(first), address(last[name])
-        summed_up = {} if not self.table.totals else self._unpacking.zeros() if totals is None else dict(totals)
+        zeros = self._unpacking.zeros(self.sections(batch)) if totals is None and self.has_totals else {}
+        summed_up = zeros if totals is None else dict(totals)
         call += (address(total) for total in summed_up.values())
         if steps and batch:
-            compute(self, prepared, call, rows)
+            compute(Call(self, self.table_of(call, prepared), steps, batch), rows, self.pace(batch))
         sums = finished(self.plan, prepared.shared, self._unpacking.unpacked(summed_up), self.dtype) if summed_up else {}
         return Outcome(outputs, last, sums, summed_up)
 
@@ -186,6 +189,15 @@ class LlvmProgram:
     def has_totals(self) -> bool:
         """Whether it sums over rows, in their order, so that no thread may have some of them for itself."""
         return bool(self.table.totals)
+
+    @cached_property
+    def size_of_totals(self) -> int:
+        """Bytes from the totals of one section to those of the next."""
+        return self._unpacking.bytes if self.has_totals else 0
+
+    def sections(self, batch: int) -> int:
+        """How many sections of so many examples have totals of their own."""
+        return sections_of(batch, self.size_of_totals) if self.has_totals else 1
 
     def table_of(self, call: Sequence[int], prepared: Packed) -> bytes:
         """The table of a call: what belongs to the call, then what belongs to the parameters."""

@@ -10,6 +10,9 @@ FIELDS = ("steps", "room", "backwards", "turn", "order", "running", "counter", "
 """What the table begins with: steps, rows that a chunk has room for, direction, where walks begin, the examples as sorted,
 how many of them run at each step, the counter of those who share the work, and where they cut the examples."""
 
+ROOM, ORDER, COUNTER = FIELDS.index("room"), FIELDS.index("order"), FIELDS.index("counter")
+"""Where some of these stand."""
+
 NUMBERS = 4
 """How many of these are numbers; the others are addresses."""
 
@@ -27,6 +30,7 @@ class Table:
         for name in graph.leaves("state"):
             self.names += [("base", Place("first", name)), ("base", Place("last", name))]
         self.totals = [i for group in places.phases["after"] if group.total for i in group.nodes]
+        self.totals_at = slice(len(self.names), len(self.names) + len(self.totals))
         self.names += [("base", Place("sum", index)) for index in self.totals]
         self.shared = self._shared(grouping, places)
         self.names += [("base", Place("shared", index)) for index in self.shared]
