@@ -136,6 +136,13 @@ class Frame:
         function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
         self.b.call(function, [target, source, self.index(size), ir.IntType(1)(0)])
 
+    def prefetch(self, address: Value) -> None:
+        """Bring near what will be read soon, if it is there at all."""
+        name = "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [POINTER] + [ir.IntType(32)] * 3)
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        self.b.call(function, [address, ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1)])
+
     def smaller(self, x: Value, y: Value) -> Value:
         """The smaller of two integers."""
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from elman.targets.llvm.row import Row
 
 
+AHEAD = 8
+"""Rows between what is summed and what is brought near: they are some KB apart, further than machines look by themselves."""
+
+
 class Total:
     """One total over the rows of a chunk."""
 
@@ -156,6 +160,9 @@ def products(frame: Frame, sizes: Sizes) -> ir.Function:
         with inner.loop(INDEX(0), rows, carried=[v.load(into, here) for here in at]) as over:
             row1, row2 = b.mul(over.index, INDEX(sizes.stride1)), b.mul(over.index, INDEX(sizes.stride2))
             operands = [v.load(pointer, row2) for pointer in right]
+            ahead = b.add(over.index, INDEX(AHEAD))
+            for pointer, stride in [*((pointer, sizes.stride2) for pointer in right), (left, sizes.stride1)]:
+                inner.prefetch(v.address(pointer, b.mul(ahead, INDEX(stride))))
             sums = iter(over.now)
             over.next = []
             for r in range(tall):
