@@ -26,6 +26,7 @@ from elman import cells
 from elman.passes import Plan, lower, schedule
 from elman.targets.llvm import engine
 from elman.targets.llvm.crew import crew
+from elman.targets.llvm.follow import WORDS
 from elman.targets.llvm.machine import Machine, machines
 from elman.targets.llvm.program import LlvmProgram
 from elman.testing import random_cell
@@ -228,8 +229,10 @@ class Problem:
 
         def run(code: engine.Code, jobs: Any, *rest: Any) -> bool:
             size = 8 * len(LlvmProgram(self.plan, self.dtype, NEON).table.names)
-            for table, *others in jobs:
-                calls.add(ctypes.string_at(table, size), *others)
+            for rows, _, first, last, _ in jobs:
+                words = np.frombuffer(ctypes.string_at(rows, 8 * len(WORDS) * last), np.int64).reshape(last, len(WORDS))
+                for _, table, *others in words[first:].tolist():
+                    calls.add(ctypes.string_at(table, size), *others)
             return True
 
         with pytest.MonkeyPatch.context() as patch:

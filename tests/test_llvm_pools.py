@@ -16,7 +16,7 @@ import elman
 from elman import RNN, DataError, Model, Stack, TokenError, cells
 from elman.arrays import is_finite
 from elman.lanes import PoolLane
-from elman.targets.llvm import lane as lanes
+from elman.targets.llvm.chain import Chains
 from elman.targets.llvm.machine import machines
 from elman.targets.llvm.order import by_length
 
@@ -224,7 +224,7 @@ def test_a_step_that_is_broken_off_has_not_been(monkeypatch, streams):
     x = random_input("stack", (3 if streams is None else 2,), rng)
     for _ in range(2):
         pool.push(x, streams)
-    before, compute, calls = pool.state, lanes.compute, []
+    before, compute, calls = pool.state, Chains.compute, []
 
     def broken(*call):
         compute(*call)
@@ -232,7 +232,7 @@ def test_a_step_that_is_broken_off_has_not_been(monkeypatch, streams):
         if len(calls) == 2:  # the second layer has run
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(lanes, "compute", broken)
+    monkeypatch.setattr(Chains, "compute", broken)
     with pytest.raises(KeyboardInterrupt):
         pool.push(x, streams)
     assert_bits(pool.state, before)

@@ -444,7 +444,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def counted(self, order):
         done = run(self, order)
         if len(order) > 1:
-            found.append(self._threads if done else -self._threads)
+            found.append(self.threads if done else -self.threads)
         return done
 
     monkeypatch.setattr(Calls, "run", counted)

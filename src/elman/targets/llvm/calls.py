@@ -18,7 +18,6 @@ from elman.targets.llvm.follow import IDLE, WORDS, Row, followed
 from elman.targets.llvm.memory import address, workspaces
 from elman.targets.llvm.order import Rows
 from elman.targets.llvm.stage import Stage, line
-from elman.targets.llvm.table import ROOM
 
 if TYPE_CHECKING:
     from elman.targets.llvm.program import LlvmProgram
@@ -28,16 +27,18 @@ Level = list[list[Row]]
 
 
 class Call:
-    """A call of a program: its table, and what is called before the kernel and behind it, which here is nothing."""
+    """A call of a program for so many examples: a table and steps, which may change from one time to the next.
+
+    What is called before the kernel and behind it is, here, nothing.
+    """
 
     def __init__(self, program: "LlvmProgram", table: bytes, steps: int, batch: int) -> None:
         self.program, self.table, self.steps, self.batch = program, table, steps, batch
-        self.work = program.multiplications * steps * batch
 
     @property
-    def room(self) -> int:
-        """Rows that the workspace of a chunk of time has room for."""
-        return int(np.frombuffer(self.table, np.int64)[ROOM])
+    def work(self) -> float:
+        """Multiplications."""
+        return self.program.multiplications * self.steps * self.batch
 
     def before(self, threads: int) -> Level:
         """What each of so many threads calls before any kernel."""
@@ -56,7 +57,7 @@ class Calls:
     """What each of so many threads calls: rows, `[threads, n, words]`."""
 
     def __init__(self, calls: Sequence[Call], squares: Squares | None, threads: int) -> None:
-        self._machine, self._threads, self._counter = calls[0].program.machine, threads, line()
+        self._machine, self.threads, self._counter = calls[0].program.machine, threads, line()
         self._functions, self._levels = followed(self._machine), list[Array]()
         self._met = 1  # before the first row
         counts = {call.program.sections(call.batch) for call in calls}
@@ -72,13 +73,13 @@ class Calls:
         self._rows = np.concatenate(self._levels, axis=1)
         for stage, start in zip(self._stages, starts, strict=True):
             stage.rows = self._rows[:, start : start + stage.rows.shape[1]]
-        self._sizes = [max(sizes) for sizes in zip(*(stage.sizes() for stage in self._stages), strict=True)]
-        self._places = list[int]()
+        self._sizes, self._places = list[int](), list[int]()
 
     def run(self, order: Sequence[Rows]) -> bool:
         """Make all calls, over examples in these orders; not if the threads cannot be had."""
-        for stage, rows in zip(self._stages, order, strict=True):
-            stage.begin(rows)
+        are_new = [stage.begin(rows) for stage, rows in zip(self._stages, order, strict=True)]
+        if any(are_new):
+            self._sizes = [max(sizes) for sizes in zip(*(stage.sizes() for stage in self._stages), strict=True)]
         self._counter[:] = 0
         memories = [workspaces.take(size) for size in self._sizes]
         try:
@@ -87,7 +88,7 @@ class Calls:
                 for stage in self._stages:
                     stage.work_in(places)
                 self._places = places
-            if self._threads > 1:
+            if self.threads > 1:
                 return crew.run(self._functions.follow, self._jobs, self._machine, address(self._counter))
             self._functions.follow.call(*self._jobs[0])
             return True
@@ -97,17 +98,17 @@ class Calls:
 
     @cached_property
     def _jobs(self) -> list[tuple[int, int, int, int, int]]:
-        start, counter = address(self._rows), address(self._counter) if self._threads > 1 else 0
+        start, counter = address(self._rows), address(self._counter) if self.threads > 1 else 0
         each, count = self._rows.strides[0], self._rows.shape[1]
-        return [(start + each * part, counter, 0, count, self._threads) for part in range(self._threads)]
+        return [(start + each * part, counter, 0, count, self.threads) for part in range(self.threads)]
 
     def _lay(self, level: Array, *, meet: bool = True) -> int:
         """Put a level behind the others, which are over before it begins if threads `meet`; returns its first column."""
         start: int = sum(before.shape[1] for before in self._levels)
-        if start and level.shape[1] and meet and self._threads > 1:
+        if start and level.shape[1] and meet and self.threads > 1:
             self._met += 1
-            row = self._functions.meet, address(self._counter), 0, 0, self._met * self._threads, 0
-            self._levels.append(np.array([[row]] * self._threads, np.int64))
+            row = self._functions.meet, address(self._counter), 0, 0, self._met * self.threads, 0
+            self._levels.append(np.array([[row]] * self.threads, np.int64))
             start += 1
         self._levels.append(level)
         return start

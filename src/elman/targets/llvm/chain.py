@@ -6,6 +6,9 @@ until it is back: in a step of lstm 128 after every one of ten calls. A chain is
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from elman.targets.llvm.calls import Call, Calls
 from elman.targets.llvm.crew import crew
@@ -13,10 +16,17 @@ from elman.targets.llvm.elementwise import Squares
 from elman.targets.llvm.memory import address, workspaces
 from elman.targets.llvm.order import Rows
 from elman.targets.llvm.pace import Pace
+from elman.targets.llvm.table import ROOM
 from elman.targets.threads import shared
+
+if TYPE_CHECKING:
+    from elman.targets.llvm.program import LlvmProgram
 
 ENOUGH = 4e6
 """Multiplications that a thread should have: some tenth of a millisecond, for waking a thread takes a twentieth."""
+
+KEPT = 4
+"""Sizes of batches of which a program keeps a chain."""
 
 LONG = 1e10
 """Multiplications of a call that is too long to find out first what one thread takes."""
@@ -27,19 +37,16 @@ class Chain:
 
     def __init__(self, calls: Sequence[Call], pace: Pace, squares: Squares | None = None) -> None:
         self._calls, self._squares, self._pace, self._made = tuple(calls), squares, pace, dict[int, Calls]()
-        self._work = sum(call.work for call in calls)
 
     def run(self, order: Sequence[Rows]) -> None:
         """Make all calls, over examples in these orders."""
-        threads = shared.useful(self._work, ENOUGH)
-        wanted = threads > 1 and (shared.is_asked or self._pace.together or self._work > LONG) and crew.is_free
-        several = self._by(threads) if wanted else None
-        if several is None or several.busy == 1:
-            several = None
-            self._by(1)  # compiled before the clock runs
+        work = sum(call.work for call in self._calls)
+        threads = shared.useful(work, ENOUGH)
+        wanted = threads > 1 and (shared.is_asked or self._pace.together or work > LONG) and crew.is_free
+        calls = self._by(threads if wanted and self._by(threads).busy > 1 else 1)  # compiled before the clock runs
         begun = perf_counter()
-        together = several is not None and several.run(order)
-        if not together:
+        together = calls.run(order) and calls.threads > 1
+        if calls.threads > 1 and not together:
             self._by(1).run(order)
         if threads > 1:
             self._pace.took(together, (perf_counter() - begun) / max(order[0].count, 1))
@@ -50,14 +57,34 @@ class Chain:
         return self._made[threads]
 
 
-def compute(call: Call, rows: Rows, pace: Pace) -> None:
-    """Make a call that does not come again: at once, where one thread has it, and its examples are one section."""
-    program, batch = call.program, call.batch
-    if shared.useful(call.work, ENOUGH) > 1 or program.sections(batch) > 1:
-        Chain([call], pace).run([rows])
-        return
-    memory = workspaces.take(program.workspace_of(call.room, batch))
-    try:
-        program.code_for(batch).call(call.table, address(memory), 0, batch, 0)
-    finally:
-        workspaces.give(memory)
+class Chains:
+    """Chains of a program, of a single call each, that are kept for calls of as many examples."""
+
+    def __init__(self, program: "LlvmProgram") -> None:
+        self._program, self._kept = program, dict[int, tuple[Call, Chain]]()
+
+    def compute(self, table: bytes, steps: int, rows: Rows) -> None:
+        """Call with a table which tells the order of the examples: at once, where one thread has them, in one section."""
+        program, batch = self._program, len(rows.order)
+        if program.sections(batch) == 1 and shared.useful(program.multiplications * steps * batch, ENOUGH) == 1:
+            self._at_once(table, batch)
+            return
+        kept = self._kept.pop(batch, None)  # no two threads get the same
+        call, chain = self._made(table, steps, batch) if kept is None else kept
+        call.table, call.steps = table, steps
+        chain.run([rows])
+        while len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[batch] = call, chain
+
+    def _made(self, table: bytes, steps: int, batch: int) -> tuple[Call, Chain]:
+        call = Call(self._program, table, steps, batch)
+        return call, Chain([call], self._program.pace(batch))
+
+    def _at_once(self, table: bytes, batch: int) -> None:
+        room = int(np.frombuffer(table, np.int64)[ROOM])
+        memory = workspaces.take(self._program.workspace_of(room, batch))
+        try:
+            self._program.code_for(batch).call(table, address(memory), 0, batch, 0)
+        finally:
+            workspaces.give(memory)

@@ -8,13 +8,12 @@ import numpy as np
 
 from elman.gates import Array
 from elman.rooms import LINE, aligned
-from elman.targets.llvm.calls import Call
-from elman.targets.llvm.chain import compute
+from elman.targets.llvm.chain import Chains
 from elman.targets.llvm.crew import Job, crew
 from elman.targets.llvm.entry import block_of, enter_of
 from elman.targets.llvm.memory import address, side_by_side
 from elman.targets.llvm.order import Rows
-from elman.targets.llvm.table import FIELDS
+from elman.targets.llvm.table import ORDER
 from elman.targets.threads import shared
 
 if TYPE_CHECKING:
@@ -94,6 +93,17 @@ class RowsLane(Buffers):
 
     _chosen: tuple[Array | None, Rows] | None = None
 
+    def __init__(
+        self,
+        program: "LlvmProgram",
+        prepared: "Packed",
+        states: Mapping[str, Array],
+        inputs: Mapping[str, Array],
+        count: int | None = None,
+    ) -> None:
+        super().__init__(program, prepared, states, inputs, count)
+        self._chains, self._tables = (Chains(program), Chains(program)), list[tuple[Rows | None, bytes]]([(None, b"")] * 2)
+
     def choose(self, rows: Array | None) -> None:
         """Let these rows, or all, take the next steps."""
         if self._chosen is None or self._chosen[0] is not rows:
@@ -102,14 +112,21 @@ class RowsLane(Buffers):
     def step(self, turn: int) -> bool:
         """Read the inputs and the states of a turn, write the outputs and the states of the other."""
         chosen, rows = self._chosen or (None, self.rows)
-        call = self.calls[turn].copy()
         if chosen is not None:  # the others stay as they are
             for name, state in self.states[turn].items():
                 self.states[1 - turn][name][...] = state
-            call[FIELDS.index("order")], call[FIELDS.index("running")] = rows.order_address, rows.running_address
-        batch = len(rows.order)
-        compute(Call(self.program, self.program.table_of(call, self.prepared), 1, batch), rows, self.program.pace(batch))
+        self._chains[turn].compute(self._table(turn, rows), 1, rows)
         return True
+
+    def _table(self, turn: int, rows: Rows) -> bytes:
+        """The table of a step of these rows, the same as long as they are."""
+        known, table = self._tables[turn]
+        if known is not rows:
+            call = self.calls[turn].copy()
+            call[ORDER : ORDER + 2] = rows.order_address, rows.running_address
+            table = self.program.table_of(call, self.prepared)
+            self._tables[turn] = rows, table
+        return table
 
 
 class WideLane(Lane):

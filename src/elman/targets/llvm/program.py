@@ -19,8 +19,7 @@ from elman.targets.interface import Outcome, Prepared
 from elman.targets.interpreter import computed, finished
 from elman.targets.llvm import engine, stretches
 from elman.targets.llvm.bound import Bound, binds
-from elman.targets.llvm.calls import Call
-from elman.targets.llvm.chain import compute
+from elman.targets.llvm.chain import Chains
 from elman.targets.llvm.frame import Shaping
 from elman.targets.llvm.groups import Grouping
 from elman.targets.llvm.kernel import Kernel
@@ -65,7 +64,7 @@ class LlvmProgram:
             name: tuple(int(size) for size in self.graph.nodes[index].shape)
             for name, index in self.graph.named("output").items()
         }
-        self._paces = dict[int, Pace]()
+        self._paces, self.chains = dict[int, Pace](), Chains(self)
         self._rooms = {name: (shape, prod(shape)) for name, shape in self.given.items()}
         self.state_shapes = {
             name: tuple(int(size) for size in self.graph.nodes[index].shape)
@@ -181,7 +180,7 @@ class LlvmProgram:
         summed_up = zeros if totals is None else dict(totals)
         call += (address(total) for total in summed_up.values())
         if steps and batch:
-            compute(Call(self, self.table_of(call, prepared), steps, batch), rows, self.pace(batch))
+            self.chains.compute(self.table_of(call, prepared), steps, rows)
         sums = finished(self.plan, prepared.shared, self._unpacking.unpacked(summed_up), self.dtype) if summed_up else {}
         return Outcome(outputs, last, sums, summed_up)
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from elman.rooms import aligned
 from elman.targets.llvm import stretches
-from elman.targets.llvm.calls import Call
-from elman.targets.llvm.chain import ENOUGH, Chain
+from elman.targets.llvm.chain import ENOUGH
 from elman.targets.llvm.entry import block_of, check_of, enter_of
 from elman.targets.llvm.memory import address, side_by_side
 from elman.targets.llvm.order import dense
@@ -58,20 +57,20 @@ class Repeat:
             call += address(array), by_step, by_example
         for name in states:
             call += address(self.first[name]), address(self.last[name])
-        self._call = Call(program, program.table_of(call, prepared), steps, batch)
-        table = np.frombuffer(self._call.table, np.int64)
+        words = program.table_of(call, prepared)
+        table = np.frombuffer(words, np.int64)
         memory, code = aligned((program.workspace_of(room, batch),), np.dtype(np.uint8)), program.code_for(batch)
         block = block_of(code, (int(table.ctypes.data), address(memory), 0, batch, 0), brought)
-        self._held, self._rows = (brought, prepared, table, memory, code, block), rows
-        self._chain, self._block = Chain([self._call], program.pace(batch)), address(block)
-        self._enter = enter_of(program.machine, program.dtype, self._call.work)
+        self._held, self._call = (brought, prepared, table, memory, code, block), (words, steps, rows)
+        self._chains, self._block, self._work = program.chains, address(block), program.multiplications * steps * batch
+        self._enter = enter_of(program.machine, program.dtype, self._work)
         self._check = check_of(program.machine, program.dtype)
 
     def run(self) -> bool:
         """Read the inputs and the first states, write the outputs and the last states; not if some number is not finite."""
-        if shared.count == 1 if shared.is_asked else self._call.work < 2 * ENOUGH:
+        if shared.count == 1 if shared.is_asked else self._work < 2 * ENOUGH:
             return self._enter(self._block) == 1
         if not self._check(self._block):
             return False
-        self._chain.run([self._rows])  # threads may be worth it
+        self._chains.compute(*self._call)  # threads may be worth it
         return True

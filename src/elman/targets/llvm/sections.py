@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from elman.gates import Array
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import Rows, blocks_of
 from elman.targets.llvm.table import COUNTER, ORDER, ROOM
@@ -32,21 +33,28 @@ class Sections:
     """The tables of a call, one for each section: they differ in the order of examples and in where totals stand."""
 
     def __init__(self, call: "Call", count: int) -> None:
-        self.program, self._count = call.program, count
+        self._call, self.program, self._count = call, call.program, count
         self.sizes = [sum(block.stop - block.start for block in blocks) for blocks in blocks_of(call.batch, count)]
-        self._tables = np.tile(np.frombuffer(call.table, np.int64), (count, 1))
-        self._tables[:, ROOM] = [self.program.room(size, call.steps) for size in self.sizes]
-        self._tables[:, self.program.table.totals_at] += np.arange(count)[:, None] * self.program.size_of_totals
+        self._tables: Array = np.zeros((count, len(self.program.table.names)), np.int64)
+        self._totals = self._tables[:, self.program.table.totals_at]
+        self._apart = np.arange(count)[:, None] * self.program.size_of_totals
+        self._read = b""
         self._rows: Rows | None = None
 
-    def begin(self, rows: Rows) -> list[Rows]:
-        """Let each read its own of these rows, which are returned."""
-        parts = rows.sections(self._count)
-        if rows is not self._rows:
-            for table, part in zip(self._tables, parts, strict=True):
-                table[ORDER : ORDER + 2] = part.order_address, part.running_address
+    def begin(self, rows: Rows) -> tuple[list[Rows], bool]:
+        """Let each read its own of these rows, which are returned, and whether the call has a new table."""
+        parts, is_new = rows.sections(self._count), self._call.table is not self._read
+        if is_new:
+            own = self._tables[:, COUNTER : COUNTER + 2].copy()
+            self._tables[:] = np.frombuffer(self._call.table, np.int64)
+            self._tables[:, COUNTER : COUNTER + 2] = own
+            self._tables[:, ROOM] = [self.program.room(size, self._call.steps) for size in self.sizes]
+            self._totals += self._apart
+            self._read = self._call.table
+        if is_new or rows is not self._rows:
+            self._tables[:, ORDER : ORDER + 2] = [(part.order_address, part.running_address) for part in parts]
             self._rows = rows
-        return parts
+        return parts, is_new
 
     def address(self, which: int) -> int:
         """Where the table of a section stands."""

@@ -50,7 +50,7 @@ class Stage:
         found = [0] * len(self.rows)
         for (threads, _), share in zip(self._places, self._shares, strict=True):
             for thread in [*range(threads.start, threads.stop)][: 1 if share.is_one else share.parts]:
-                found[thread] = max(found[thread], share.size)
+                found[thread] = max(found[thread], self._sections.room(share.which))
         return found
 
     def work_in(self, workspaces: Sequence[int]) -> None:
@@ -59,10 +59,12 @@ class Stage:
             theirs = workspaces[threads]
             rows[: share.parts, WORKSPACE] = theirs[0] if share.is_one else theirs[: share.parts]
 
-    def begin(self, order: Rows) -> None:
-        """Run over examples in this order."""
-        for part, (rows, share) in zip(self._sections.begin(order), self._shared(), strict=True):
+    def begin(self, order: Rows) -> bool:
+        """Run over examples in this order; returns whether the call has a new table, which may need more workspace."""
+        parts, is_new = self._sections.begin(order)
+        for part, (rows, share) in zip(parts, self._shared(), strict=True):
             share.begin(part, rows)
+        return is_new
 
 
 class Share:
@@ -70,9 +72,9 @@ class Share:
 
     def __init__(self, sections: Sections, which: int, threads: int) -> None:
         program, size = sections.program, sections.sizes[which]
+        self.which = which
         way, self.parts = way_of(program, size, threads) if threads > 1 else ("examples", 1)
         self.is_one = way != "examples"  # one workspace
-        self.size = sections.room(which)
         code = program.code_for(size, self.parts, apart=way == "apart") if self.is_one else program.code_for(size)
         table = sections.address(which)
         self.rows = [(code.address, table, 0, 0, size, part * self.is_one) for part in range(self.parts)]
