@@ -153,23 +153,23 @@ def products(frame: Frame, sizes: Sizes) -> ir.Function:
     b, v = inner.b, Vectors(inner.b, frame.module, frame.dtype, sizes.width)
 
     def tile(first: Value, tall: int, block: Value, vectors: int) -> None:
-        lanes = [b.mul(b.add(block, INDEX(u)), INDEX(sizes.width)) for u in range(vectors)]
-        line = [b.mul(b.add(first, INDEX(r)), INDEX(sizes.pad)) for r in range(tall)]
-        at = [b.add(start, lane) for start in line for lane in lanes]
-        left, right = v.address(x1, first), [v.address(x2, lane) for lane in lanes]
-        with inner.loop(INDEX(0), rows, carried=[v.load(into, here) for here in at]) as over:
+        lane = b.mul(block, INDEX(sizes.width))
+        sums = v.address(into, b.add(b.mul(first, INDEX(sizes.pad)), lane))
+        at = [INDEX(r * sizes.pad + u * sizes.width) for r in range(tall) for u in range(vectors)]
+        left, right = v.address(x1, first), [v.address(x2, b.add(lane, INDEX(u * sizes.width))) for u in range(vectors)]
+        with inner.loop(INDEX(0), rows, carried=[v.load(sums, here) for here in at]) as over:
             row1, row2 = b.mul(over.index, INDEX(sizes.stride1)), b.mul(over.index, INDEX(sizes.stride2))
             operands = [v.load(pointer, row2) for pointer in right]
             ahead = b.add(over.index, INDEX(AHEAD))
             for pointer, stride in [*((pointer, sizes.stride2) for pointer in right), (left, sizes.stride1)]:
                 inner.prefetch(v.address(pointer, b.mul(ahead, INDEX(stride))))
-            sums = iter(over.now)
+            now = iter(over.now)
             over.next = []
             for r in range(tall):
                 x = v.broadcast(left, b.add(row1, INDEX(r)))
-                over.next += [v.fma(operand, x, next(sums)) for operand in operands]
+                over.next += [v.fma(operand, x, next(now)) for operand in operands]
         for total, here in zip(over.next, at, strict=True):
-            v.store(total, into, here)
+            v.store(total, sums, here)
 
     def column(block: Value, vectors: int) -> None:
         """All tiles that share lanes: what is read of x2 stays near meanwhile."""
