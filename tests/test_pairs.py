@@ -406,6 +406,35 @@ def test_a_new_parameter_of_an_encoder_decoder_is_named():
     assert failing(handed(), batch, rate=1e300) == "first in the new encoder.wr"
 
 
+@pytest.mark.parametrize(
+    ("at", "number", "where"),
+    [
+        ((1, 2, 3), math.nan, "is nan at step 2 of example 1"),
+        ((slice(None), slice(1, None)), -math.inf, "is -inf at step 1 of example 0"),
+        ((0, 1, 2), 1e200, "is inf at step 1 of example 0"),  # as a number of the model
+    ],
+)
+@pytest.mark.parametrize("loss", [1.0, math.nan])
+def test_the_gradient_that_a_loss_gave_is_named(at, number, where, loss):
+    """Past a length it is not looked at, here the last steps of the first source."""
+
+    def own(logits, batch):
+        slopes = logits.astype(np.float64)
+        slopes[at], slopes[0, 2] = number, math.nan
+        return loss, slopes
+
+    words = "first in the gradient that the loss gave for the logits, which"
+    assert failing(labels(), TOLD, loss=own) == f"{words} {where}, counted from 0"
+
+
+def test_the_gradient_that_a_loss_gave_once_a_sequence_is_named():
+    def own(logits, batch):
+        return 1.0, np.where(np.arange(len(logits))[:, None] == 1, math.nan, logits)
+
+    words = "first in the gradient that the loss gave for the logits, which is nan at example 1, counted from 0"
+    assert failing(pooled(), TOLD, loss=own) == words
+
+
 def test_a_value_of_a_model_is_named_whatever_its_loss():
     """CTC does not look at logits that are not finite."""
     model = Model.from_layers(leaving(7), 7, tokens=True)

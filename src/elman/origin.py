@@ -9,16 +9,19 @@ from elman.data import Batch
 from elman.encoder_decoder import EncoderDecoder
 from elman.errors import ElmanError
 from elman.gates import Array
-from elman.losses import network_of, of_pairs
+from elman.losses import Loss, network_of, of_pairs, slopes_of
 from elman.network import Network
 from elman.states import State
 
 TURNED = ("backward", "layer")
 """Parts of layers that read from the last step to the first."""
 
+SLOPES = "the gradient that the loss gave for the logits"
+
 
 def first_not_finite(
     model: Network | EncoderDecoder,
+    own: Loss | None,
     batch: Batch,
     state: State | None,
     noise: int,
@@ -29,10 +32,10 @@ def first_not_finite(
     """Where the first number is that is not finite: a value at a step of an example, a gradient, or a new parameter.
 
     The update is run forward once more, every value of it looked at. Values come in the order in which layers are run, and
-    within a layer the earliest step decides.
+    within a layer the earliest step decides. A loss of one's `own` is asked once more for its gradient.
     """
     if not np.isfinite(loss) or not all(np.isfinite(g).all() for g in gradients.values()):
-        found = _in_values(model, batch, state, noise)
+        found = _in_values(model, batch, state, noise) or _in_slopes(model, own, batch, state, noise)
         if found:
             return found
     for kind, arrays in (("the gradient of", gradients), ("the new", updated)):
@@ -64,6 +67,15 @@ def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | Non
         if any(looks):
             return next(filter(None, looks))
     return ""
+
+
+def _in_slopes(model: Network | EncoderDecoder, own: Loss | None, batch: Batch, state: State | None, noise: int) -> str:
+    """The first number that is not finite of what a loss of all logits gave for them; nothing where all are."""
+    if own is None or not isinstance(model, Network):
+        return ""
+    with np.errstate(all="ignore"):
+        slopes = slopes_of(own, model, batch, state, noise)
+    return "" if slopes is None else _earliest({SLOPES: slopes}, once=model.head.once, turned=False)
 
 
 def _is_turned(layer: str) -> bool:

@@ -151,7 +151,8 @@ class Trainer:
             clipped, scale = self._clipped(gradients, norm)
             updated, memory = self.optimiser.update(parameters, clipped, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
-                where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
+                given = self.model, self.loss, batch, state, self._noise()
+                where = origin.first_not_finite(*given, loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
         average = self.average if self.averaging is None else self.averaging.update(updated, self.average)
         self._parameters.take(updated)
