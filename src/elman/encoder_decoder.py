@@ -157,6 +157,7 @@ class EncoderDecoder:
         """
         run: dict[str, Any] = {"dropout_seed": dropout_seed, "recompute": recompute}
         record = self.encoder.record(x, None, lengths, **run, input_gradient=False)
+        run |= {"dropout_seed": _of_decoder(dropout_seed)}
         first, bridged = self._first_state(record.y, record.state, lengths)
         self._check_batch(record.state, targets)
         told = self._shifted(targets, target_lengths)
@@ -202,7 +203,7 @@ class EncoderDecoder:
         if wanted["decoder"]:
             first = self._encoded(x, lengths, dropout_seed)
             self._check_batch(first, targets)
-            asked: dict[str, Any] = {"keep": wanted["decoder"], "dropout_seed": dropout_seed}
+            asked: dict[str, Any] = {"keep": wanted["decoder"], "dropout_seed": _of_decoder(dropout_seed)}
             found["decoder"] = self.decoder.inspect(self._shifted(targets, target_lengths), first, target_lengths, **asked)
         return {name: found[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
@@ -410,6 +411,11 @@ class EncoderDecoder:
         if found.ndim == (1 if tokens else 2):
             return np.concatenate((self._begin(1)[0], found[:-1]))
         return np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+
+
+def _of_decoder(seed: int | None) -> int | None:
+    """The seed of what the decoder drops: with that of the encoder it would drop what the encoder did."""
+    return None if seed is None else int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
 
 def _told(shapes: Mapping[str, Shape]) -> str:
