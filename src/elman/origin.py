@@ -1,6 +1,6 @@
 """Origin: where in an update that went wrong the first number is that is not finite, by the names of the equations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,15 @@ def first_not_finite(
 
 def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | None, noise: int) -> str:
     """The first value that is not finite, as a text; nothing where all are."""
-    network, parts = network_of(model), {"": network_of(model).rnn}
+    network = network_of(model)
     given: tuple[Any, ...] = (batch.x, state, batch.lengths)
+    parts: dict[str, Iterable[str]] = {"": network.rnn.values}
     if isinstance(model, EncoderDecoder):
-        given, parts = of_pairs(batch), {"encoder.": model.encoder, "decoder.": network.rnn}
-    for before, part in parts.items():  # one after another: what is not finite is no state to begin from
-        names = [f"{before}{name}" for name in part.values]
-        read = [f"{before}{name}" for name in network._read_values] if part is network.rnn else []
+        given, bridges = of_pairs(batch), tuple(model._bridges)
+        parts = {"encoder.": model.encoder.values, "bridge.": bridges, "decoder.": network.rnn.values}
+    for before, held_here in parts.items():  # one after another: what is not finite is no state to begin from
+        names = [f"{before}{name}" for name in held_here]
+        read = [f"{before}{name}" for name in network._read_values] if before in ("", "decoder.") else []
         with np.errstate(all="ignore"):
             try:
                 values = model.inspect(*given, keep=[*names, *read], dropout_seed=noise)
@@ -62,7 +64,7 @@ def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | Non
         layers: dict[str, dict[str, Array]] = {}
         for name in names:  # as they are run
             layers.setdefault(name.rpartition(".")[0], {})[name] = values.pop(name)
-        looks = [_earliest(held, once=False, turned=_is_turned(layer)) for layer, held in layers.items()]
+        looks = [_earliest(held, once=before == "bridge.", turned=_is_turned(layer)) for layer, held in layers.items()]
         looks.append(_earliest(values, once=network.head.once, turned=False))  # those of the read-out are left
         if any(looks):
             return next(filter(None, looks))
