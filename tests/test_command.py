@@ -801,6 +801,27 @@ def test_progress_in_a_pipe_is_lines(command, corpus):
     assert not [text for text in quiet.lines if re.match(r" +\d+: ", text)]
 
 
+def test_samples_are_of_the_average(command, corpus):
+    """As what is measured and saved; to look at them changes no bit of what is learnt."""
+    options = ("--hidden", 12, "--rate", 0.3, "--average", 0.9, "--steps", 30)
+    found, done = trained(command, corpus, *options, "--sample-every", 10)
+    vocabulary = Vocabulary.characters(CORPUS)
+    model = elman.Model(len(vocabulary), 12, 8, elman.cells.gru, vocabulary=vocabulary)
+    settings = train.Settings(length=8, batch=2, rate=0.3, steps=30, average=0.9)
+    trainer = train.train(model, vocabulary.encode(CORPUS)[: -round(len(CORPUS) * 0.1)], settings)
+    wanted, of_last = [], []
+    for now in trainer:
+        if now.step in (10, 20):
+            of_last.append(f"{now.step:>6}: {progress.sample_of(model)}")
+            with trainer.averaged():
+                wanted.append(f"{now.step:>6}: {progress.sample_of(model)}")
+    assert [text for text in done.lines if re.match(r" +\d+: ", text)] == wanted
+    assert not set(wanted) & set(of_last)
+    with trainer.averaged():
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(found.parameters[name], value, err_msg=name)
+
+
 def test_the_loss_that_is_shown_is_the_mean_of_the_recent_ones(command, corpus, monkeypatch):
     losses = [3.0, 1.0, 2.0, 4.0]
 

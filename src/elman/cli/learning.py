@@ -107,7 +107,8 @@ def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path
         with _opened(folder, given, trainer, net, symbols, console) as run:
             updates = trainer if run is None else run
             unit, per_symbol = SHORT[symbols.unit], symbols.per_symbol
-            done, stop = progress.follow(console, net, updates, asked.steps, unit, per_symbol, given.sample_every)
+            shown = given.sample_every, partial(_sampled, trainer, net)
+            done, stop = progress.follow(console, updates, asked.steps, unit, per_symbol, *shown)
             best = None if run is None else _leave(run, stop, console, given.patience)
             done = done if run is None else run.trainer.step
             if asked.averaging is not None and best is None:  # what measured best is an average already
@@ -238,6 +239,14 @@ def _leave(run: Run, stop: int, console: "Console", patience: int | None) -> int
     if best is not None:
         console.print(f"{done:,} updates; the weights that validated best are of update {best:,}")
     return best
+
+
+def _sampled(trainer: Trainer, net: Model) -> str:
+    """What a model writes by now; where parameters are averaged, with the averages, as it is measured and saved."""
+    from elman.viz import progress
+
+    with trainer.averaged():
+        return progress.sample_of(net)
 
 
 def _what_stays(folder: Path | None) -> str:
