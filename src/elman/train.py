@@ -28,10 +28,10 @@ class Settings:
 
     `rate` is that of the `optimiser` at its height; it rises over `warm_up` updates and falls as `schedule` says, both by
     the names that `elman.optim` and `elman.schedules` know. `clip` bounds the norm of the gradients, `clip_value` before
-    that their numbers. `seed` chooses where the streams start and what dropout drops. `momentum` and `weight_decay` are
-    those of the optimiser (None: its own), `average` is the decay of an average of the parameters
-    (`elman.schedules.Averaging`; None: there is none); `label_smoothing` and `recompute` are as for `gradients` of the
-    model. Raises `SettingError` for a value out of range.
+    that their numbers. `seed` chooses where the streams start and what dropout drops. `momentum`, `nesterov`, `beta1`,
+    `beta2` and `weight_decay` are those of the optimiser (None: its own), `average` is the decay of an average of the
+    parameters (`elman.schedules.Averaging`; None: there is none); `label_smoothing` and `recompute` are as for `gradients`
+    of the model. Raises `SettingError` for a value out of range.
     """
 
     length: int = 64
@@ -45,6 +45,9 @@ class Settings:
     schedule: str = "cosine"
     clip_value: float | None = None
     momentum: float | None = None
+    nesterov: bool | None = None
+    beta1: float | None = None
+    beta2: float | None = None
     weight_decay: float | None = None
     average: float | None = None
     label_smoothing: float = 0.0
@@ -67,7 +70,7 @@ class Settings:
     @property
     def rule(self) -> Optimiser:
         """The optimiser."""
-        given = {name: getattr(self, name) for name in ("momentum", "weight_decay")}
+        given = {name: getattr(self, name) for name in ("momentum", "nesterov", "beta1", "beta2", "weight_decay")}
         return optimiser(self.optimiser, **{name: value for name, value in given.items() if value is not None})
 
     @property
