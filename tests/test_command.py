@@ -1780,10 +1780,10 @@ BAD = {
     "train text -o new --dropout 0.5": (
         "--dropout 0.5: with one layer there is nothing between layers; take --layers 2 or more, or --recurrent-dropout"
     ),
-    "train text -o new --hidden 0": "gru: size hidden=0 must be an integer, 1 or more",
-    "train text -o new --hidden -5": "gru: size hidden=-5 must be an integer, 1 or more",
+    "train text -o new --hidden 0": "--hidden 0 must be an integer, 1 or more",
+    "train text -o new --hidden -5": "--hidden -5 must be an integer, 1 or more",
     "train text -o new --hidden big": "Invalid value for '--hidden'...",
-    "train text -o new --hidden 1000000000000": "gru: size hidden=1000000000000 must be an integer, below ...",
+    "train text -o new --hidden 1000000000000": "--hidden 1000000000000 must be an integer, below ...",
     "train text -o new --length 0": "--length 0 must be an integer, 1 or more",
     "train text -o new --batch 0": "--batch 0 must be an integer, 1 or more",
     "train text -o new --steps 0": "--steps 0 must be an integer, 1 or more",

@@ -22,7 +22,7 @@ from elman.io.atomic import check_writable
 from elman.optim import OPTIMISERS
 from elman.schedules import SCHEDULES
 from elman.text import KINDS
-from elman.trace import Cell
+from elman.trace import Cell, checked_size
 
 PATHS = ("files", "output", "tensorboard")
 """Options that are paths."""
@@ -177,6 +177,7 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
 def _check_model(given: SimpleNamespace) -> None:
     """Raises `SettingError` for a model that there cannot be, or none that is trained so."""
     _check_sizes(named(given.cell), shared.cell_sizes(given.cell_size))
+    checked_size("hidden", given.hidden)
     if given.layers < 1:
         raise SettingError(f"--layers {given.layers} must be 1 or more")
     if not 0 <= given.dropout < 1:
