@@ -61,7 +61,8 @@ class Settings:
         for name in ("rate", "clip", "clip_value"):
             value, number = getattr(self, name), int | float | np.number
             is_none = name == "clip_value" and value is None
-            if not (is_none or (isinstance(value, number) and math.isfinite(value) and value > 0)):
+            is_number = isinstance(value, number) and not isinstance(value, bool)
+            if not (is_none or (is_number and math.isfinite(value) and value > 0)):
                 raise SettingError(f"{name}={value!r} must be a number above 0, and finite")
         checked_share("label_smoothing", self.label_smoothing)
         checked_truth("recompute", self.recompute)
@@ -108,6 +109,9 @@ def train(model: Model, tokens: Array, settings: Settings | None = None) -> Trai
     The state goes on from window to window, as the text does. Raises `DataError` where there is too little text, and where
     the loss, a gradient or a new parameter is not finite: the model then still has the parameters of the update before.
     """
+    if not isinstance(settings, Settings | None):
+        wanted = "elman.train.Settings(...) is wanted, or None for the usual ones"
+        raise SettingError(f"train: settings={settings!r} is a {type(settings).__name__}; {wanted}")
     asked = settings or Settings()
     source = Streams(_text(model, tokens, "train"), batch=asked.batch, length=asked.length, seed=asked.seed)
     named = ("steps", "clip", "clip_value", "seed", "averaging", "label_smoothing", "recompute")
@@ -129,9 +133,12 @@ def _text(model: Model, tokens: Any, asked: str) -> Array:
 def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256) -> float:
     """Mean bits a symbol over tokens `[N]`, read as `streams` contiguous pieces, the state carried through each.
 
-    Raises `DataError` for fewer than 2 tokens.
+    Raises `DataError` for fewer than 2 tokens, `SettingError` for streams or a chunk below 1.
     """
     tokens = _text(model, tokens, "evaluate")
+    for name, value in (("streams", streams), ("chunk", chunk)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise SettingError(f"evaluate: {name}={value!r} must be an integer, 1 or more")
     streams = max(1, min(streams, (len(tokens) - 1) // 64))
     length = (len(tokens) - 1) // streams
     begins, state, total = length * np.arange(streams)[:, None], None, 0.0

@@ -26,7 +26,7 @@ from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
 from elman.states import State, from_tree
-from elman.training_checks import check_alike, check_parts, equations
+from elman.training_checks import check_alike, check_parts, checked_batch, checked_rate, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
@@ -142,8 +142,7 @@ class Trainer:
             raise
 
     def _update(self, parameters: Mapping[str, Array]) -> Progress:
-        batch, rate = self.source.take(), self.schedule(self.step)
-        rate = float(rate) if isinstance(rate, np.number) else rate  # a number of Python, as the log wants
+        batch, rate = checked_batch(self.source.take()), checked_rate(self.schedule(self.step), self.step)
         state = None if batch.anew else self.state
         noise = self._noise() if self.model._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words

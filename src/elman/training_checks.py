@@ -1,11 +1,15 @@
 """What a trainer is made of, and what a checkpoint is to fit: checked, and told in words."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from elman.data import Batch
 from elman.encoder_decoder import EncoderDecoder
-from elman.errors import CheckpointError, SettingError
+from elman.errors import CheckpointError, DataError, SettingError
 from elman.gates import Array
 from elman.network import Network
 from elman.schedules import Averaging
@@ -27,6 +31,24 @@ def check_parts(model: Any, source: Any, optimiser: Any, schedule: Any, averagin
         raise SettingError(f"Trainer: schedule={schedule!r} is none; take one such as elman.schedules.Constant(0.01)")
     if not (averaging is None or isinstance(averaging, Averaging)):
         raise SettingError(f"Trainer: averaging={averaging!r} is none; take elman.schedules.Averaging(0.999), or None")
+
+
+def checked_batch(found: Any) -> Batch:
+    """What a source gave. Raises `DataError` for what is no batch."""
+    if not isinstance(found, Batch):
+        wanted = "an elman.data.Batch is wanted, Batch(x, targets, lengths=None, anew=True, symbols=...)"
+        raise DataError(f"Trainer: the source gave a {type(found).__name__}; {wanted}")
+    return found
+
+
+def checked_rate(rate: Any, step: int) -> float:
+    """What a schedule gave for an update, as a number of Python, which the log wants. Raises `SettingError`."""
+    number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+    if not (number and 0 <= rate < math.inf):
+        raise SettingError(
+            f"Trainer: the schedule gave {rate!r} for update {step + 1}; a finite number, 0 or more, is wanted"
+        )
+    return float(rate)
 
 
 def equations(facts: Mapping[str, Any]) -> Any:
