@@ -762,6 +762,19 @@ def test_dropout_only_with_a_seed():
         assert abs(got - expected) <= RELATIVE * max(abs(expected), 1e-4), group
 
 
+@pytest.mark.parametrize("bridge", [None, cells.dense])
+def test_a_batch_of_targets_without_a_step_has_no_loss(bridge):
+    """As one whose lengths are all 0 has none: there is nothing to tell, and no gradient."""
+    net = EncoderDecoder(gru(SOURCE, 5), Model(VOICE, 5, None, cells.gru, dtype="float64"), bridge=bridge, start=0)
+    x = np.random.default_rng(18).normal(size=(2, 3, SOURCE))
+    for targets, lengths in ((np.zeros((2, 0), int), None), (np.zeros((2, 0), int), [0, 0]), (np.ones((2, 4), int), [0, 0])):
+        loss, found = net.gradients(x, targets, None, lengths)
+        assert net.loss(x, targets, None, lengths) == loss == 0.0
+        assert list(found) == list(net.parameters)
+        assert not any(value.any() for value in found.values())
+    assert net.forward_propagation(x, np.zeros((2, 0), int)).logits.shape == (2, 0, VOICE)
+
+
 @elman.cell
 def adding(x, h, *, w=elman.weight("hidden", "input"), u=elman.weight("hidden", "hidden")):
     """h<t> = u h<t-1> + w x<t>: what dropout lets through of the state can be read off it"""

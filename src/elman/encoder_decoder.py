@@ -420,7 +420,8 @@ class EncoderDecoder:
         found: Array = self.decoder._input(targets)
         if found.ndim == (1 if tokens else 2):
             return np.concatenate((self._begin(1)[0], found[:-1]))
-        return np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+        shifted: Array = np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+        return shifted[:, : found.shape[1]]  # there may be no step
 
 
 def _given(bridged: Mapping[str, Record], last: State) -> dict[str, Array]:
