@@ -415,6 +415,16 @@ def test_the_first_loss_of_a_tagger_is_weighted_by_label_and_sequence():
     assert np.isclose(tagger.losses_[0], total / count, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("dtype", "number"), [("float32", -1e37), ("float32", 1e300), ("float64", 1e151)])
+def test_numbers_that_are_too_large_are_told(dtype, number):
+    X, y = data("regressor")
+    y[7] = number
+    told = f"y holds {number:g} for sequence 7, too much to learn in {dtype}; learn it divided by a number"
+    assert said(lambda: made("regressor", dtype=dtype).fit(X, y), DataError) == f"SequenceRegressor: {told}"
+    both = made("regressor").fit(X, np.stack([y * 0 + 1, np.where(y == number, 1e36, 3e35)], 1)).predict(X)
+    assert np.isfinite(both).all()
+
+
 @pytest.mark.parametrize("kind", ["classifier", "tagger"])
 def test_weights_that_leave_nothing_are_told(kind):
     X, y = data(kind)
@@ -675,7 +685,8 @@ WRONG_X = {
     "nothing": (None, DataError, "X is NoneType; a list of sequences is wanted"),
     "a generator": ((x for x in [A]), DataError, "X is generator; a list of sequences is wanted"),
     "no sequence": ([], DataError, "there is no sequence; one or more are wanted"),
-    "no step": ([[], []], DataError, "none of the 2 sequences has a step"),
+    "no step": ([[], []], DataError, "none of the 2 sequences has a step, 0 feature(s) (shape=(2, 0)) while"),
+    "no feature": ([np.zeros((3, 0))] * 2, DataError, "none of the 2 sequences has a feature, 0 feature(s) (shape=(2, 0))"),
     "other features": ([A, np.ones((3, 5))], ShapeError, "sequence 0 has 2 values a step, sequence 1 has 5"),
     "uneven steps": ([A, [[1.0], [2.0, 3.0]]], ShapeError, "sequence 1 has steps of different sizes"),
     "too deep": ([A, A[None]], ShapeError, "sequence 1 is (1, 4, 2); features [T, I] or tokens [T] are wanted"),
