@@ -147,3 +147,29 @@ def test_settings_of_training_on_text(asked, told):
     with pytest.raises(SettingError) as caught:
         asked(elman.Model(7, 5, None))
     assert str(caught.value).startswith(told)
+
+
+BEFORE = {"hidden_dim": 5, "bptt_truncate": None, "cell": elman.cells.gru, "layers": 2, "dropout": 0.2}
+OTHER = "other equations, sizes or vocabulary"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"bptt_truncate": 4}, "bptt_truncate None, this one has 4"),
+        ({"hidden_dim": 6}, "hidden 5, this one has 6"),
+        ({"dropout": 0.3}, "dropout 0.2, this one has 0.3"),
+        ({"recurrent_dropout": 0.1}, "recurrent_dropout 0.0, this one has 0.1"),
+        ({"layers": 3}, OTHER),
+        ({"cell": elman.cells.gru_reset_before}, OTHER),
+        ({"cell": elman.cells.lstm, "hidden_dim": 6}, OTHER),
+        ({"vocabulary": elman.Vocabulary.characters("abcdef")}, OTHER),
+    ],
+)
+def test_what_is_other_in_the_model_of_a_checkpoint_is_told(change, told):
+    """By the setting where it is one, else in general."""
+    source = data.Streams(np.arange(90) % 7, 2, 8)
+    trainer, other = (constant(elman.Model(7, **BEFORE | more), source) for more in ({}, change))
+    with pytest.raises(CheckpointError) as caught:
+        other.restore(trainer.checkpoint())
+    assert str(caught.value) == f"the checkpoint is of a model with {told}"

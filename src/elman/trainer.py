@@ -26,7 +26,7 @@ from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
 from elman.states import State, from_tree
-from elman.training_checks import check_alike, check_parts, checked_batch, checked_rate, equations
+from elman.training_checks import check_alike, check_equations, check_parts, checked_batch, checked_rate, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
@@ -297,6 +297,4 @@ class Trainer:
                 ours = wanted.get(name, "another, or none")
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model | EncoderDecoder) and facts.get("model") is not None:
-            theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))
-            if theirs != ours:
-                raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+            check_equations(*(equations(described) for described in (facts["model"], self.model._facts())))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,34 @@ def equations(facts: Mapping[str, Any]) -> Any:
     """What a model is, beside its parameters and how it was trained; so too the decoder in it."""
     found = json.loads(json.dumps({name: fact for name, fact in facts.items() if name != "training"}))
     return found | {"decoder": equations(found["decoder"])} if "decoder" in found else found
+
+
+def check_equations(theirs: Any, ours: Any) -> None:
+    """Raises `CheckpointError` unless both models are the same: by the setting that differs, where all else is."""
+    if theirs == ours:
+        return
+    found = list(_differing("", theirs, ours))
+    if all(map(_is_plain, found)):
+        name, before, now = found[0]
+        raise CheckpointError(f"the checkpoint is of a model with {name} {before}, this one has {now}")
+    raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+
+
+def _differing(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What differs in two trees of facts, by its last name."""
+    if isinstance(theirs, dict) and isinstance(ours, dict) and theirs.keys() == ours.keys():
+        for inner in theirs:
+            yield from _differing(inner, theirs[inner], ours[inner])
+    elif name == "layers" and isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for before, now in zip(theirs, ours, strict=True):
+            yield from _differing(name, before, now)
+    elif theirs != ours:
+        yield name, theirs, ours
+
+
+def _is_plain(found: tuple[str, Any, Any]) -> bool:
+    """Whether it is a number or none that differs, and not what is in a graph or a vocabulary."""
+    return all(isinstance(value, int | float | None) for value in found[1:])
 
 
 def check_alike(part: str, theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> None:
