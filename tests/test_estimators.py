@@ -415,6 +415,28 @@ def test_the_first_loss_of_a_tagger_is_weighted_by_label_and_sequence():
     assert np.isclose(tagger.losses_[0], total / count, rtol=1e-9)
 
 
+@elman.cell
+def taking_away(x, h, *, w=weight("hidden", "input")):
+    """NaN where w x is large: infinity less infinity"""
+    return tanh(w @ x + elman.exp(x[0]) - elman.exp(x[0]))
+
+
+@pytest.mark.parametrize("target", ["numpy", "auto"])
+def test_a_validation_that_is_no_number_ends_the_fit(target):
+    """Else no epoch would be the best, and the fitted be what it was at first; in training it is told as before."""
+    X, y = data("classifier")
+    X[4] = X[4] + 1000.0
+    told = set()
+    for seed in range(8):
+        found = made("classifier", cell=taking_away, validation=0.5, random_state=seed, target=target)
+        told.add(said(lambda found=found: found.fit(X, y), DataError))
+        assert not hasattr(found, "model_")
+    held = "the loss of what is held back is nan after epoch 1"
+    assert f"fit: the numbers leave all bounds ({held}); scale the data, or lower the rate" in told
+    assert len(told) > 1
+    assert all(text.startswith("fit: the numbers leave all bounds (") for text in told)
+
+
 @pytest.mark.parametrize(("dtype", "number"), [("float32", -1e37), ("float32", 1e300), ("float64", 1e151)])
 def test_numbers_that_are_too_large_are_told(dtype, number):
     X, y = data("regressor")
