@@ -681,6 +681,9 @@ def test_windows_that_are_cut_are_told(command, tmp_path):
     assert "more than" not in command(*given, "--batch", 3, "--length", 33).out
     cut = [line for line in command(*given, "--batch", 3, "--length", 34).lines if "more than" in line]
     assert cut == [told.format("3 windows of 34 steps", "3 windows of 33 steps")]
+    (tmp_path / "text").write_text("ab")
+    cut = [line for line in command(*given).lines if "more than" in line]
+    assert cut == [told.format("32 windows of 64 steps", "1 window of 1 step")]
 
 
 def test_same_seed_same_bytes(command, corpus, tmp_path):

@@ -284,7 +284,7 @@ def _tell(console: "Console", net: Model, text: Pieces, symbols: Symbols) -> Non
 def _tell_cut(console: "Console", asked: training.Settings, symbols: int) -> None:
     """What a short text holds in place of what was asked."""
     shapes = (asked.batch, asked.length), fitting(asked.batch, asked.length, symbols - 1)
-    wanted, held = (f"{batch} window{'s' * (batch != 1)} of {steps} steps" for batch, steps in shapes)
+    wanted, held = (f"{batch} window{'s' * (batch != 1)} of {steps} step{'s' * (steps != 1)}" for batch, steps in shapes)
     if wanted != held:
         console.print(f"{wanted} are more than the text holds: {held} at a time")
 
