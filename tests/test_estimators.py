@@ -447,6 +447,17 @@ def test_numbers_that_are_too_large_are_told(dtype, number):
     assert np.isfinite(both).all()
 
 
+@every_estimator
+def test_sequences_without_a_step_teach_nothing_more(kind):
+    """Where it is fitted they are read as before; weights or none, it is told that there is no step."""
+    X, y = data(kind)
+    fitted = made(kind, warm_start=True).fit(X, y)
+    none = [[] for _ in X] if kind == "tagger" else y
+    for weights in (None, np.arange(40.0)):
+        text = said(lambda weights=weights: fitted.fit([x[:0] for x in X], none, weights), DataError)
+        assert text.endswith(": none of the 40 sequences has a step; there is nothing to learn from")
+
+
 @pytest.mark.parametrize("kind", ["classifier", "tagger"])
 def test_weights_that_leave_nothing_are_told(kind):
     X, y = data(kind)

@@ -90,6 +90,8 @@ class SequenceEstimator(BaseEstimator, ABC):
         given = sequences_of(owner, X)
         reads = self._reads if again else reads_of(owner, given, self.symbols)
         sequences = as_read(owner, given, reads, self.model_.rnn.dtype.name if again else self.dtype)
+        if not any(map(len, sequences)):
+            raise DataError(f"{owner}: none of the {len(sequences)} sequences has a step; there is nothing to learn from")
         if y is None:
             raise DataError(f"{owner} requires y to be passed, but the target y is None")
         targets = self._targets(owner, y, given, again)

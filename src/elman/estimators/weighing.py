@@ -58,8 +58,6 @@ def target_weights(
 
 def _scale(owner: str, totals: Array, losses: Array) -> float:
     """What makes weights a mean of 1, from what those of each sequence come to and how many losses it has `[n]`."""
-    if not losses.any():
-        return 1.0
     if not totals.any():
         words = "class_weight, or the sample_weight with it, is zero for every target"
         raise DataError(f"{owner}: {words}; one at least is to count")
