@@ -25,6 +25,7 @@ from rich.cells import cell_len
 
 import elman
 from elman import cli, train
+from elman.cli import learning
 from elman.data import Streams
 from elman.optim import SGD, AdamW
 from elman.schedules import Averaging, Cosine, WarmUp
@@ -532,7 +533,8 @@ REGULAR = {
 }  # fmt: skip
 
 
-MOMENTUM = ("--optimiser", "sgd", "--momentum", 0.7)
+MOMENTUM = ("--optimiser", "sgd", "--momentum", 0.7, "--nesterov")
+BETAS = ("--beta1", 0.8, "--beta2", 0.95)
 
 
 @pytest.mark.parametrize("dropped", [True, False], ids=["dropout", "windows that overlap"])
@@ -540,7 +542,7 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
     """Written out from the parts of the library; the model is the average, and so is what is measured."""
     path = corpus.parent / "regular.safetensors"
     named = [text for name, value in REGULAR.items() for text in (f"--{name}", value)]
-    more = ("--recurrent-dropout", 0.3, "--recompute") if dropped else ("--truncate", "2,5", *MOMENTUM)
+    more = ("--recurrent-dropout", 0.3, "--recompute", *BETAS) if dropped else ("--truncate", "2,5", *MOMENTUM)
     gradients, recomputed = elman.Model.gradients, []
 
     def spied(self, *arguments, **settings):
@@ -557,7 +559,7 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
     how = {"bptt_truncate": 9, "recurrent_dropout": 0.3} if dropped else {"bptt_truncate": (2, 5)}
     model = elman.Model(len(vocabulary), 5, cell=elman.cells.gru, seed=11, vocabulary=vocabulary, **how)
     source = Streams(tokens[:-held], batch=3, length=9, seed=11)
-    rule = AdamW(weight_decay=0.3) if dropped else SGD(momentum=0.7, weight_decay=0.3)
+    rule = AdamW(0.8, 0.95, weight_decay=0.3) if dropped else SGD(momentum=0.7, nesterov=True, weight_decay=0.3)
     limits = {"clip": 0.05, "clip_value": 0.01, "label_smoothing": 0.15, "averaging": Averaging(0.8), "recompute": dropped}
     trainer = elman.Trainer(model, source, rule, WarmUp(Cosine(0.02, 6, 0.001), 2), steps=6, seed=11, **limits)
     assert len(list(trainer)) == 6
@@ -571,7 +573,7 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
     assert found.bptt_truncate == how["bptt_truncate"]
     assert found.rnn.recurrent_dropout == how.get("recurrent_dropout", 0.0)
     facts = {name.replace("-", "_"): value for name, value in REGULAR.items() if name != "hidden"}
-    facts |= {} if dropped else {"optimiser": "sgd", "momentum": 0.7}
+    facts |= {"beta1": 0.8, "beta2": 0.95} if dropped else {"optimiser": "sgd", "momentum": 0.7, "nesterov": True}
     assert {name: found.training[name] for name in facts} == facts
     assert found.training["recompute"] is dropped
     assert found.training.get("recurrent_dropout") == (0.3 if dropped else None)
@@ -586,6 +588,7 @@ def test_what_a_trainer_can_do_the_command_can(command, corpus, monkeypatch, dro
         ("--size", "9"), ("--suffix", ".md"), ("--vocabulary", "bytes"), ("--layers", "2"), ("--optimiser", "sgd"),
         ("--schedule", "steps,every=1"), ("--warm-up", "1"), ("--weight-decay", "0.5"), ("--average", "0.5"),
         ("--clip-value", "0.001"), ("--recurrent-dropout", "0.5"), ("--label-smoothing", "0.2"), ("--truncate", "1,2"),
+        ("--beta1", "0.5"), ("--beta2", "0.5"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -608,7 +611,8 @@ def test_the_defaults_are_those_that_help_tells(command, corpus):
     settings = {"length": 64, "batch": 32, "rate": 0.01, "clip": 1.0, "seed": 0, "optimiser": "adam", "schedule": "cosine"}
     assert {name: model.training[name] for name in settings} == settings
     assert model.training["symbols"] == len(CORPUS) - round(len(CORPUS) * 0.1)
-    assert not {"average", "clip_value", "momentum", "weight_decay", "dropout", "recurrent_dropout"} & set(model.training)
+    unset = {"average", "clip_value", "momentum", "nesterov", "beta1", "beta2", "weight_decay", *learning.DROPOUT}
+    assert not unset & set(model.training)
     assert model.training["warm_up"] == 50
     shown = command("train", "--help").out
     panels = ["Arguments", "Options", "Text", "Model", "Updates", "Against learning by heart", "Runs"]
@@ -677,6 +681,9 @@ def test_windows_that_are_cut_are_told(command, tmp_path):
     assert "more than" not in command(*given, "--batch", 3, "--length", 33).out
     cut = [line for line in command(*given, "--batch", 3, "--length", 34).lines if "more than" in line]
     assert cut == [told.format("3 windows of 34 steps", "3 windows of 33 steps")]
+    (tmp_path / "text").write_text("ab")
+    cut = [line for line in command(*given).lines if "more than" in line]
+    assert cut == [told.format("32 windows of 64 steps", "1 window of 1 step")]
 
 
 def test_same_seed_same_bytes(command, corpus, tmp_path):
@@ -799,6 +806,27 @@ def test_progress_in_a_pipe_is_lines(command, corpus):
     assert "\x1b" not in done.out
     _, quiet = trained(command, corpus, "--steps", 250, "--sample-every", 0)
     assert not [text for text in quiet.lines if re.match(r" +\d+: ", text)]
+
+
+def test_samples_are_of_the_average(command, corpus):
+    """As what is measured and saved; to look at them changes no bit of what is learnt."""
+    options = ("--hidden", 12, "--rate", 0.3, "--average", 0.9, "--steps", 30)
+    found, done = trained(command, corpus, *options, "--sample-every", 10)
+    vocabulary = Vocabulary.characters(CORPUS)
+    model = elman.Model(len(vocabulary), 12, 8, elman.cells.gru, vocabulary=vocabulary)
+    settings = train.Settings(length=8, batch=2, rate=0.3, steps=30, average=0.9)
+    trainer = train.train(model, vocabulary.encode(CORPUS)[: -round(len(CORPUS) * 0.1)], settings)
+    wanted, of_last = [], []
+    for now in trainer:
+        if now.step in (10, 20):
+            of_last.append(f"{now.step:>6}: {progress.sample_of(model)}")
+            with trainer.averaged():
+                wanted.append(f"{now.step:>6}: {progress.sample_of(model)}")
+    assert [text for text in done.lines if re.match(r" +\d+: ", text)] == wanted
+    assert not set(wanted) & set(of_last)
+    with trainer.averaged():
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(found.parameters[name], value, err_msg=name)
 
 
 def test_the_loss_that_is_shown_is_the_mean_of_the_recent_ones(command, corpus, monkeypatch):
@@ -1755,10 +1783,10 @@ BAD = {
     "train text -o new --dropout 0.5": (
         "--dropout 0.5: with one layer there is nothing between layers; take --layers 2 or more, or --recurrent-dropout"
     ),
-    "train text -o new --hidden 0": "gru: size hidden=0 must be an integer, 1 or more",
-    "train text -o new --hidden -5": "gru: size hidden=-5 must be an integer, 1 or more",
+    "train text -o new --hidden 0": "--hidden 0 must be an integer, 1 or more",
+    "train text -o new --hidden -5": "--hidden -5 must be an integer, 1 or more",
     "train text -o new --hidden big": "Invalid value for '--hidden'...",
-    "train text -o new --hidden 1000000000000": "gru: size hidden=1000000000000 must be an integer, below ...",
+    "train text -o new --hidden 1000000000000": "--hidden 1000000000000 must be an integer, below ...",
     "train text -o new --length 0": "--length 0 must be an integer, 1 or more",
     "train text -o new --batch 0": "--batch 0 must be an integer, 1 or more",
     "train text -o new --steps 0": "--steps 0 must be an integer, 1 or more",
@@ -1803,6 +1831,15 @@ BAD = {
     "train text -o new --weight-decay much": "Invalid value for '--weight-decay'...",
     "train text -o new --optimiser sgd --momentum 1": "--momentum 1.0 must be a share, at least 0 and below 1",
     "train text -o new --momentum 0.9": "adam has no setting 'momentum'; settings are beta1, beta2, epsilon, weight_decay",
+    "train text -o new --optimiser sgd --nesterov": (
+        "--nesterov without a momentum changes nothing; give a momentum such as 0.9"
+    ),
+    "train text -o new --nesterov": "adam has no setting 'nesterov'; settings are beta1, beta2, epsilon, weight_decay",
+    "train text -o new --beta1 1": "--beta1 1.0 must be a share, at least 0 and below 1",
+    "train text -o new --optimiser adamw --beta2 -0.1": "--beta2 -0.1 must be a share, at least 0 and below 1",
+    "train text -o new --optimiser sgd --beta2 0.9": (
+        "sgd has no setting 'beta2'; settings are momentum, nesterov, weight_decay"
+    ),
     "train text -o new --average 1.5": ("--average 1.5 must be a share, at least 0 and below 1, or 1 for the plain mean"),
     "train text -o new --average nan": ("--average nan must be a share, at least 0 and below 1, or 1 for the plain mean"),
     "train text -o new --label-smoothing 1": "--label-smoothing 1.0 must be a share, at least 0 and below 1",

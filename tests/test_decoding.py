@@ -762,6 +762,46 @@ def test_dropout_only_with_a_seed():
         assert abs(got - expected) <= RELATIVE * max(abs(expected), 1e-4), group
 
 
+@pytest.mark.parametrize("bridge", [None, cells.dense])
+def test_a_batch_of_targets_without_a_step_has_no_loss(bridge):
+    """As one whose lengths are all 0 has none: there is nothing to tell, and no gradient."""
+    net = EncoderDecoder(gru(SOURCE, 5), Model(VOICE, 5, None, cells.gru, dtype="float64"), bridge=bridge, start=0)
+    x = np.random.default_rng(18).normal(size=(2, 3, SOURCE))
+    for targets, lengths in ((np.zeros((2, 0), int), None), (np.zeros((2, 0), int), [0, 0]), (np.ones((2, 4), int), [0, 0])):
+        loss, found = net.gradients(x, targets, None, lengths)
+        assert net.loss(x, targets, None, lengths) == loss == 0.0
+        assert list(found) == list(net.parameters)
+        assert not any(value.any() for value in found.values())
+    assert net.forward_propagation(x, np.zeros((2, 0), int)).logits.shape == (2, 0, VOICE)
+
+
+@elman.cell
+def adding(x, h, *, w=elman.weight("hidden", "input"), u=elman.weight("hidden", "hidden")):
+    """h<t> = u h<t-1> + w x<t>: what dropout lets through of the state can be read off it"""
+    h = u @ h + w @ x
+    return h
+
+
+def test_encoder_and_decoder_drop_independently():
+    """Both of one form: the encoder drops what it would alone, the decoder something that has nothing to do with it."""
+    encoder, inner = (elman.RNN(adding, input=40, hidden=40, recurrent_dropout=0.5) for _ in range(2))
+    for layer in (encoder, inner):
+        layer.update({"w": np.eye(40), "u": np.eye(40)})
+    net = EncoderDecoder(encoder, Model.from_layers(inner, 40, readout=cells.readout_linear))
+    x, targets, alike = np.ones((3, 2, 40)), np.zeros((3, 1, 40)), []
+    for seed in range(8):
+        shown = net.inspect(x, targets, dropout_seed=seed)
+        np.testing.assert_array_equal(shown["encoder.h"], encoder.inspect(x, dropout_seed=seed)["h"])
+        first = shown["encoder.h"][:, 1] == 1  # 1, and the 1 before where it was let through, doubled
+        second = shown["decoder.h"][:, 0] == 0  # which reads zeros
+        assert 0.3 < first.mean() < 0.7
+        assert 0.3 < second.mean() < 0.7
+        alike.append((first == second).mean())
+        assert (net.inspect(x, targets, dropout_seed=seed + 1)["decoder.h"] != shown["decoder.h"]).any()
+    assert 0.45 < np.mean(alike) < 0.55
+    assert max(alike) < 0.7
+
+
 def test_it_learns_to_say_a_source_backwards():
     """Every part has its share: the gradients lead from guessing to knowing."""
     rng = np.random.default_rng(17)

@@ -9,6 +9,7 @@ import pytest
 
 import elman
 from elman import RNN, Model, State, bias, cell, cells, concatenate, exp, sigmoid, state, tanh, train, weight
+from elman.cells.activations import gelu
 from elman.errors import (
     CellError,
     DataError,
@@ -392,20 +393,25 @@ VOCABULARY = Vocabulary.characters("abc")
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ((0,), {}, f"elman: size input=0 {SIZE}"),
-        ((-2,), {}, f"elman: size input=-2 {SIZE}"),
-        ((8.5,), {}, f"elman: size input=8.5 {SIZE}"),
-        ((8, 0), {}, f"elman: size hidden=0 {SIZE}"),
+        ((0,), {}, f"Model: word_dim=0 {SIZE}"),
+        ((-2,), {}, f"Model: word_dim=-2 {SIZE}"),
+        ((8.5,), {}, f"Model: word_dim=8.5 {SIZE}"),
+        ((8, 0), {}, f"Model: hidden_dim=0 {SIZE}"),
+        ((8, 10**20), {}, f"Model: hidden_dim={10**20} must be an integer, below 2147483648"),
+        ((8,), {"cell": cells.lstm_projected, "projection": 0}, f"lstm_projected: size projection=0 {SIZE}"),
         ((8, 5, 0), {}, "bptt_truncate=0 must be a number of steps, 1 or more, or None"),
         ((8, 5, 1.5), {}, "bptt_truncate=1.5 must be a number of steps, 1 or more, or None"),
         ((8, 5, "4"), {}, "bptt_truncate='4' must be a number of steps, 1 or more, or None"),
         ((8, 5, 4, cells.elman, -1), {}, "seed=-1 must be an integer, 0 or more"),
-        ((8,), {"width": 3}, "Model: width is no size of elman or readout"),
+        ((8,), {"width": 3}, "Model: width is no size of elman (input, hidden) or readout (hidden, output)"),
         ((8,), {"dtype": "int8"}, "dtype int8 is not supported; it is float32 or float64"),
         ((8,), {"target": "x"}, "target 'x' is unknown; targets are auto, llvm, numpy, interpreter"),
         ((8,), {"vocabulary": VOCABULARY}, "Model: word_dim=8, but the vocabulary has 4 symbols"),
         ((3,), {"vocabulary": "abc"}, "Model: vocabulary='abc' is none; make one with elman.Vocabulary"),
-        ((8,), {"readout": cells.elman}, "elman: sizes are input, hidden; input is missing"),
+        (
+            (8,), {"readout": cells.elman},
+            "Model: the read-out elman has states; a read-out is a map, states belong in the cell",
+        ),
         (
             (8,), {"readout": stateful},
             "Model: the read-out stateful has states; a read-out is a map, states belong in the cell",
@@ -416,6 +422,12 @@ VOCABULARY = Vocabulary.characters("abc")
 )  # fmt: skip
 def test_settings_of_a_model(arguments, settings, message):
     assert said(lambda: Model(*arguments, **settings), SettingError) == message
+
+
+@pytest.mark.parametrize("outputs", [0, -1, 2.0, "a", True])
+def test_outputs_are_a_size(outputs):
+    layer = RNN(cells.elman, input=3, hidden=5)
+    assert said(lambda: Model.from_layers(layer, outputs), SettingError) == f"Model: outputs={outputs!r} {SIZE}"
 
 
 # ---------------------------------------------------------------- tokens and targets
@@ -598,8 +610,7 @@ TRUTH = (
 NUMBER = "a traced value is not a number yet (math.tanh, float, int?); use the functions of elman, such as tanh"
 APART = "a traced value cannot be taken apart element by element; use split(v, parts)"
 PARTS = "of a value (hidden=5) has no gate; v[k] and v[start:stop] of a vector have"
-
-
+FIVE = "of a value (hidden=5), which has 5 numbers, [0] to [4]"
 FORGOTTEN = "; did you forget `return`?"
 
 
@@ -654,6 +665,27 @@ EQUATIONS = [
     (lambda x, h, *, w=W, u=U: concatenate(h, x), "the new h is (8), the state h is (hidden=5); a state keeps its size"),
     (lambda x, h, *, w=W, u=U: np.zeros(4), "the new h is (4), the state h is (hidden=5); a state keeps its size"),
     (lambda x, h, *, w=W, u=U: elman.mean(h), "the new h is (), the state h is (hidden=5); a state keeps its size"),
+    # as they are written, whatever the gates are
+    (
+        lambda x, h, *, w=W, u=U: h @ x * h,
+        "`h<t-1> @ x`: h<t-1> is (hidden=5), x is (input=3); two vectors of one size are wanted",
+    ),
+    (lambda x, h, *, w=W, u=U: x @ w, "`x @ w`: x is (input=3), w is (hidden=5, input=3); as many rows of w are wanted"),
+    (
+        lambda x, h, *, w=W, u=U: (x + 1) @ (u * 2),
+        "`(x + 1) @ (u * 2)`: x + 1 is (input=3), u * 2 is (hidden=5, hidden=5); as many rows of u * 2 are wanted",
+    ),
+    (lambda x, h, *, w=W, u=U: np.array([1, -2.5]) * h, "`[1, -2.5] * h<t-1>`: [1, -2.5] is (2), h<t-1> is (hidden=5)"),
+    (lambda x, h, *, w=W, u=U: u @ np.ones(7), "`u @ array(7)`: array(7) has 7 rows, u is (hidden=5, hidden=5)"),
+    (
+        lambda x, h, *, w=W, u=U: gelu(x) * (u @ h),
+        "`value * (u @ h<t-1>)`: value (made of x) is (input=3), u @ h<t-1> is (hidden=5)",
+    ),
+    (
+        lambda x, h, *, w=W, u=U: gelu(h + u @ h) - 2 * gelu(x),
+        "`value - value2`: value (made of h<t-1>, u) is (hidden=5), value2 (made of x) is (input=3)",
+    ),
+    (lambda x, h, *, w=W, u=U: concatenate([]), "concatenate: no vector is given; one at least is wanted"),
     # operations without a gate
     (lambda x, h, *, w=W, u=U: np.arctan(w @ x), "np.arctan has no gate" + FUNCTIONS),
     (lambda x, h, *, w=W, u=U: np.sum(w @ x), "np.sum has no gate" + FUNCTIONS),
@@ -671,8 +703,8 @@ EQUATIONS = [
     (lambda x, h, *, w=W, u=U: 2**h, "2 ** ... has no gate; write exp(log(2) * ...)"),
     (lambda x, h, *, w=W, u=U: h[::2], f"[slice(None, None, 2)] {PARTS}"),
     (lambda x, h, *, w=W, u=U: h[[0, 1]], f"[[0, 1]] {PARTS}"),
-    (lambda x, h, *, w=W, u=U: h + h[9], f"[9] {PARTS}"),
-    (lambda x, h, *, w=W, u=U: h + h[-6], f"[-6] {PARTS}"),
+    (lambda x, h, *, w=W, u=U: h + h[9], f"[9] {FIVE}"),
+    (lambda x, h, *, w=W, u=U: h + h[-6], f"[-6] {FIVE}"),
     (lambda x, h, *, w=W, u=U: h + w[0] @ x, "[0] of a value (hidden=5, input=3) has no gate; v[k] and "),
     # questions about values
     (branching, TRUTH),
@@ -843,8 +875,8 @@ def test_a_step_on_arrays_that_do_not_fit():
     step = cells.elman.step
     wants = "elman: step wants (x, a, wax=, waa=, ba=), it was given "
     assert said(lambda: step(array(3)), CellError) == wants + "(x)"
-    assert said(lambda: step(array(3), array(5), wax=array(5, 3)), CellError) == wants + "(x, state, wax=)"
-    assert said(lambda: step(array(3), array(5), array(5), **p), CellError) == wants + "(x, state, state, wax=, waa=, ba=)"
+    assert said(lambda: step(array(3), array(5), wax=array(5, 3)), CellError) == wants + "(x, a, wax=)"
+    assert said(lambda: step(array(3), array(5), array(5), **p), CellError) == wants + "(x, a, one more, wax=, waa=, ba=)"
     assert said(lambda: step(array(3), array(4), **p), ShapeError) == f"elman: a is (4), (hidden=5) is wanted. {AGAIN}"
     assert said(lambda: step(array(2), array(5), **p), ShapeError).startswith("elman: x is (2), (input=3) is wanted")
     assert said(lambda: step(array(4, 3), array(5), **p), ShapeError).startswith("elman: x is (4, 3), (input) is wanted")

@@ -366,12 +366,106 @@ def test_the_first_loss_is_weighted_by_label():
         classifier = made("classifier", class_weight=counts, **settings).fit(X, y)
         told = counts if counts != "balanced" else {label: len(y) / (2 * np.sum(y == label)) for label in ("up", "down")}
         chosen = classifier.predict_proba(X)[np.arange(len(y)), np.searchsorted(classifier.classes_, y)]
-        wanted = np.mean([-np.log(p) * told.get(label, 1.0) for p, label in zip(chosen, y, strict=True)])
+        weights = [told.get(label, 1.0) for label in y]
+        wanted = sum(-np.log(p) * w for p, w in zip(chosen, weights, strict=True)) / sum(weights)
         assert np.isclose(classifier.losses_[0], wanted, rtol=1e-9)
         held = made("classifier", class_weight=counts, validation=0.5, **settings).fit(X, y)
         assert not np.isclose(
             held.validation_losses_[0], made("classifier", validation=0.5, **settings).fit(X, y).validation_losses_[0]
         )
+
+
+@pytest.mark.parametrize("weights", [{"up": 3.0, "down": 0.5}, {"up": 0.2}, {"down": 0}])
+def test_a_weight_of_a_label_is_one_of_its_sequences(weights):
+    """To the bit, with others beside it too; where it is 0 they are not there."""
+    X, y = data("classifier")
+    own = np.random.default_rng(2).uniform(0.1, 3.0, len(X))
+    by_label, plain = np.array([weights.get(label, 1.0) for label in y]), made("classifier").fit(X, y)
+    one, other = made("classifier", class_weight=weights).fit(X, y), made("classifier").fit(X, y, by_label)
+    assert one.losses_ == other.losses_ != plain.losses_
+    both, product = made("classifier", class_weight=weights).fit(X, y, own), made("classifier").fit(X, y, own * by_label)
+    np.testing.assert_allclose(both.losses_, product.losses_, rtol=1e-6)
+    assert not np.allclose(both.losses_, one.losses_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "tagger"])
+def test_weights_of_labels_count_beside_each_other(kind):
+    """Tenfold they learn no faster, and those that are all the same change no bit."""
+    X, y = data(kind)
+    plain, same = (made(kind, class_weight=weight).fit(X, y) for weight in (None, {"up": 7.0, "down": 7.0}))
+    assert plain.losses_ == same.losses_
+    one, tenfold, least = (
+        made(kind, class_weight={"up": 0.3 * w, "down": 2.0 * w}, dtype="float64").fit(X, y) for w in (1, 10, 1e-300)
+    )
+    assert not np.allclose(one.losses_, plain.losses_, rtol=1e-3)
+    for name, value in one.model_.parameters.items():
+        np.testing.assert_allclose(tenfold.model_.parameters[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(least.model_.parameters[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_first_loss_of_a_tagger_is_weighted_by_label_and_sequence():
+    X, y = data("tagger")
+    own, settings = np.random.default_rng(3).uniform(0.1, 3.0, len(X)), ONE_BATCH | {"epochs": 1, "rate": 1e-12}
+    tagger = made("tagger", class_weight={"up": 5}, **settings).fit(X, y, own)
+    total = count = 0.0
+    for chances, labels, count_of_all in zip(tagger.predict_proba(X), y, own, strict=True):
+        for chance, label in zip(chances, labels, strict=True):
+            each = count_of_all * (5 if label == "up" else 1)
+            total, count = total - each * np.log(chance[list(tagger.classes_).index(label)]), count + each
+    assert np.isclose(tagger.losses_[0], total / count, rtol=1e-9)
+
+
+@elman.cell
+def taking_away(x, h, *, w=weight("hidden", "input")):
+    """NaN where w x is large: infinity less infinity"""
+    return tanh(w @ x + elman.exp(x[0]) - elman.exp(x[0]))
+
+
+@pytest.mark.parametrize("target", ["numpy", "auto"])
+def test_a_validation_that_is_no_number_ends_the_fit(target):
+    """Else no epoch would be the best, and the fitted be what it was at first; in training it is told as before."""
+    X, y = data("classifier")
+    X[4] = X[4] + 1000.0
+    told = set()
+    for seed in range(8):
+        found = made("classifier", cell=taking_away, validation=0.5, random_state=seed, target=target)
+        told.add(said(lambda found=found: found.fit(X, y), DataError))
+        assert not hasattr(found, "model_")
+    held = "the loss of what is held back is nan after epoch 1"
+    assert f"fit: the numbers leave all bounds ({held}); scale the data, or lower the rate" in told
+    assert len(told) > 1
+    assert all(text.startswith("fit: the numbers leave all bounds (") for text in told)
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("float32", -1e37), ("float32", 1e300), ("float64", 1e151)])
+def test_numbers_that_are_too_large_are_told(dtype, number):
+    X, y = data("regressor")
+    y[7] = number
+    told = f"y holds {number:g} for sequence 7, too much to learn in {dtype}; learn it divided by a number"
+    assert said(lambda: made("regressor", dtype=dtype).fit(X, y), DataError) == f"SequenceRegressor: {told}"
+    both = made("regressor").fit(X, np.stack([y * 0 + 1, np.where(y == number, 1e36, 3e35)], 1)).predict(X)
+    assert np.isfinite(both).all()
+
+
+@every_estimator
+def test_sequences_without_a_step_teach_nothing_more(kind):
+    """Where it is fitted they are read as before; weights or none, it is told that there is no step."""
+    X, y = data(kind)
+    fitted = made(kind, warm_start=True).fit(X, y)
+    none = [[] for _ in X] if kind == "tagger" else y
+    for weights in (None, np.arange(40.0)):
+        text = said(lambda weights=weights: fitted.fit([x[:0] for x in X], none, weights), DataError)
+        assert text.endswith(": none of the 40 sequences has a step; there is nothing to learn from")
+
+
+@pytest.mark.parametrize("kind", ["classifier", "tagger"])
+def test_weights_that_leave_nothing_are_told(kind):
+    X, y = data(kind)
+    lone = [np.full(len(x), label) for x, label in zip(X, data("classifier")[1], strict=True)] if kind == "tagger" else y
+    ups = np.array([each == "up" if kind == "classifier" else each[0] == "up" for each in lone], float)
+    fit = made(kind, class_weight={"up": 0}).fit
+    words = "class_weight, or the sample_weight with it, is zero for every target; one at least is to count"
+    assert said(lambda: fit(X, lone, ups), DataError) == f"{type(made(kind)).__name__}: {words}"
 
 
 ONE_BATCH = {"cell": "gru", "epochs": 4, "batch": 500, "dtype": "float64", "rate": 0.05}
@@ -624,7 +718,8 @@ WRONG_X = {
     "nothing": (None, DataError, "X is NoneType; a list of sequences is wanted"),
     "a generator": ((x for x in [A]), DataError, "X is generator; a list of sequences is wanted"),
     "no sequence": ([], DataError, "there is no sequence; one or more are wanted"),
-    "no step": ([[], []], DataError, "none of the 2 sequences has a step"),
+    "no step": ([[], []], DataError, "none of the 2 sequences has a step, 0 feature(s) (shape=(2, 0)) while"),
+    "no feature": ([np.zeros((3, 0))] * 2, DataError, "none of the 2 sequences has a feature, 0 feature(s) (shape=(2, 0))"),
     "other features": ([A, np.ones((3, 5))], ShapeError, "sequence 0 has 2 values a step, sequence 1 has 5"),
     "uneven steps": ([A, [[1.0], [2.0, 3.0]]], ShapeError, "sequence 1 has steps of different sizes"),
     "too deep": ([A, A[None]], ShapeError, "sequence 1 is (1, 4, 2); features [T, I] or tokens [T] are wanted"),

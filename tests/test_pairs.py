@@ -301,7 +301,7 @@ def other_decoder() -> EncoderDecoder:
 def test_the_checkpoint_of_another_training_is_refused():
     for before, other, message in (
         (reversing(), Trainer(other_decoder(), source_of(handed), **asked({})),
-         "the checkpoint is of a model with other equations, sizes or vocabulary"),
+         "the checkpoint is of a model with end 7, this one has 6"),
         (labelling(), labelling(loss=CTC(BLANK, zero_infinity=True)),
          "the checkpoint is of a training with loss CTC(blank=4, zero_infinity=False), "
          "this one has CTC(blank=4, zero_infinity=True)"),
@@ -393,17 +393,67 @@ def straight(x, *, w=weight("hidden", "input")):
     return w @ x
 
 
-def test_a_bridge_that_leaves_all_bounds_is_told():
-    """It has no names of its own: what it leads to is a state of the decoder."""
-    layers = [RNN(cells.gru, input=7, hidden=3, seed=seed) for seed in (1, 2)]
-    net = EncoderDecoder(layers[0], Model.from_layers(layers[1], 7, tokens=True), bridge=straight, start=0, end=6)
-    net.update({"bridge.h.w": np.full((3, 3), 3e38), "encoder.bz": np.full(3, -9.0), "encoder.bn": np.full(3, 9.0)})
-    assert failing(net, TOLD) == "gru: state h holds NaN or infinity (first at (0, 0), as float32)"
+def test_a_value_of_a_bridge_is_named():
+    """By the state that it is for; the encoder, which drops something, is finite."""
+    encoder = RNN(cells.gru, input=7, hidden=3, seed=1, recurrent_dropout=0.3)
+    layers = [RNN(cells.lstm, input=7, hidden=3), RNN(cells.gru, input=3, hidden=2)]
+    net = EncoderDecoder(encoder, Model.from_layers(Stack(layers), 7, tokens=True), bridge=straight, start=0, end=6)
+    net.update({"encoder.bz": np.full(3, -9.0), "encoder.bn": np.full(3, 9.0), "bridge.0.c.w": np.zeros((3, 3))})
+    for name, rows in (("bridge.1.h", 2), ("bridge.0.c", 3)):
+        net.update({f"{name}.w": np.full((rows, 3), -3e38)})
+        assert failing(net, TOLD) == f"first in {name}, which is -inf at example 0, counted from 0"
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_what_bridges_give_is_shown(seed):
+    """It is what the decoder begins from: for a batch, one source, and where nothing else is asked for."""
+    net, batch = bridged(), source_of(bridged).take()
+    given = batch.x, batch.targets, batch.lengths, batch.target_lengths
+    shown = net.inspect(*given, dropout_seed=seed)
+    assert [name for name in shown if name.startswith("bridge.")] == ["bridge.0.h", "bridge.0.c", "bridge.1.h"]
+    ends = np.arange(4), batch.lengths - 1
+    last = np.concatenate([shown["encoder.forward.h"][ends], shown["encoder.backward.h"][:, 0]], -1)
+    for name in ("0.h", "0.c", "1.h"):
+        w, b = (net.parameters[f"bridge.{name}.{each}"] for each in "wb")
+        np.testing.assert_allclose(shown[f"bridge.{name}"], np.tanh(last @ w.T + b), rtol=1e-5, atol=1e-6)
+        alone = net.inspect(*given, keep=f"bridge.{name}", dropout_seed=seed)
+        np.testing.assert_array_equal(alone[f"bridge.{name}"], shown[f"bridge.{name}"])
+        one = net.inspect(batch.x[1, : batch.lengths[1]], batch.targets[1], keep=f"bridge.{name}")[f"bridge.{name}"]
+        np.testing.assert_allclose(one, net.inspect(*given)[f"bridge.{name}"][1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_new_parameter_of_an_encoder_decoder_is_named():
     batch = source_of(handed).take()
     assert failing(handed(), batch, rate=1e300) == "first in the new encoder.wr"
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "where"),
+    [
+        ((1, 2, 3), math.nan, "is nan at step 2 of example 1"),
+        ((slice(None), slice(1, None)), -math.inf, "is -inf at step 1 of example 0"),
+        ((0, 1, 2), 1e200, "is inf at step 1 of example 0"),  # as a number of the model
+    ],
+)
+@pytest.mark.parametrize("loss", [1.0, math.nan])
+def test_the_gradient_that_a_loss_gave_is_named(at, number, where, loss):
+    """Past a length it is not looked at, here the last steps of the first source."""
+
+    def own(logits, batch):
+        slopes = logits.astype(np.float64)
+        slopes[at], slopes[0, 2] = number, math.nan
+        return loss, slopes
+
+    words = "first in the gradient that the loss gave for the logits, which"
+    assert failing(labels(), TOLD, loss=own) == f"{words} {where}, counted from 0"
+
+
+def test_the_gradient_that_a_loss_gave_once_a_sequence_is_named():
+    def own(logits, batch):
+        return 1.0, np.where(np.arange(len(logits))[:, None] == 1, math.nan, logits)
+
+    words = "first in the gradient that the loss gave for the logits, which is nan at example 1, counted from 0"
+    assert failing(pooled(), TOLD, loss=own) == words
 
 
 def test_a_value_of_a_model_is_named_whatever_its_loss():

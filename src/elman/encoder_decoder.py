@@ -157,6 +157,7 @@ class EncoderDecoder:
         """
         run: dict[str, Any] = {"dropout_seed": dropout_seed, "recompute": recompute}
         record = self.encoder.record(x, None, lengths, **run, input_gradient=False)
+        run |= {"dropout_seed": _of_decoder(dropout_seed)}
         first, bridged = self._first_state(record.y, record.state, lengths)
         self._check_batch(record.state, targets)
         told = self._shifted(targets, target_lengths)
@@ -185,24 +186,27 @@ class EncoderDecoder:
     ) -> dict[str, Array]:
         """Every named value of the encoder at every step of the source, and of the decoder at every step of the targets.
 
-        Names begin with `encoder.` and `decoder.`; `keep` names those wanted (all). `dropout_seed` draws what dropout drops
-        (nothing). Raises `SettingError` for another name.
+        Names begin with `encoder.` and `decoder.`; `bridge.h` is what a bridge gives for the state h, `[H]` or `[B, H]`.
+        `keep` names those wanted (all). `dropout_seed` draws what dropout drops (nothing). Raises `SettingError` for
+        another name.
         """
-        known = [*(f"encoder.{n}" for n in self.encoder.values), *(f"decoder.{n}" for n in self.decoder.values)]
+        of_parts = {"encoder": self.encoder.values, "bridge": tuple(self._bridges), "decoder": self.decoder.values}
+        known = [f"{part}.{name}" for part, held in of_parts.items() for name in held]
         names = known if keep is None else [keep] if isinstance(keep, str) else list(keep)
         for name in names:
             if name not in known:
                 raise SettingError(f"{self.name}: there is no value {name!r}; values are {', '.join(known)}")
-        wanted = {
-            part: [n.removeprefix(f"{part}.") for n in names if n.startswith(f"{part}.")] for part in ("encoder", "decoder")
-        }
-        found: dict[str, dict[str, Array]] = {"encoder": {}, "decoder": {}}
+        wanted = {part: [n.removeprefix(f"{part}.") for n in names if n.startswith(f"{part}.")] for part in of_parts}
+        found: dict[str, Mapping[str, Array]] = {}
         if wanted["encoder"]:
             found["encoder"] = self.encoder.inspect(x, None, lengths, keep=wanted["encoder"], dropout_seed=dropout_seed)
+        if wanted["bridge"]:
+            y, last = self._read(x, lengths, dropout_seed)
+            found["bridge"] = _given(self._bridged(y, last, lengths), last)
         if wanted["decoder"]:
             first = self._encoded(x, lengths, dropout_seed)
             self._check_batch(first, targets)
-            asked: dict[str, Any] = {"keep": wanted["decoder"], "dropout_seed": dropout_seed}
+            asked: dict[str, Any] = {"keep": wanted["decoder"], "dropout_seed": _of_decoder(dropout_seed)}
             found["decoder"] = self.decoder.inspect(self._shifted(targets, target_lengths), first, target_lengths, **asked)
         return {name: found[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
@@ -345,10 +349,13 @@ class EncoderDecoder:
         """The decoder's first state, from the encoder's output and last state; and the bridges' records."""
         if not self._bridges:
             return self.decoder.rnn._resumed(plain(last), last.batch), {}
+        records = self._bridged(y, last, lengths)
+        return self.decoder.rnn._resumed(nested(_given(records, last)), last.batch), records
+
+    def _bridged(self, y: Array, last: State, lengths: Any) -> dict[str, Record]:
+        """The bridges' records, of one step each."""
         context = read_last(time_first(y, last.batch), self._lengths(lengths), self.encoder)[0]
-        records = {name: bridge.record(context[:, None]) for name, bridge in self._bridges.items()}
-        leaves = {name: record.y[:, 0] if last.batch is not None else record.y[0, 0] for name, record in records.items()}
-        return self.decoder.rnn._resumed(nested(leaves), last.batch), records
+        return {name: bridge.record(context[:, None]) for name, bridge in self._bridges.items()}
 
     def _through_bridges(
         self, bridged: Mapping[str, Record], d_state: State, record: Record, lengths: Any
@@ -370,10 +377,14 @@ class EncoderDecoder:
 
     def _encoded(self, x: Any, lengths: Any, seed: int | None) -> State:
         """The decoder's first state, dropout drawn by a seed (nothing is dropped)."""
+        return self._first_state(*self._read(x, lengths, seed), lengths)[0]
+
+    def _read(self, x: Any, lengths: Any, seed: int | None) -> tuple[Array, State]:
+        """The encoder's output and last state."""
         if seed is None:
-            return self._first_state(*self.encoder(x, None, lengths), lengths)[0]
+            return self.encoder(x, None, lengths)
         record = self.encoder.record(x, None, lengths, dropout_seed=seed)
-        return self._first_state(record.y, record.state, lengths)[0]
+        return record.y, record.state
 
     def _check_batch(self, first: State, targets: Any) -> None:
         """Raises `ShapeError` where sources and targets are not as many."""
@@ -409,7 +420,18 @@ class EncoderDecoder:
         found: Array = self.decoder._input(targets)
         if found.ndim == (1 if tokens else 2):
             return np.concatenate((self._begin(1)[0], found[:-1]))
-        return np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+        shifted: Array = np.concatenate((self._begin(len(found)), found[:, :-1]), axis=1)
+        return shifted[:, : found.shape[1]]  # there may be no step
+
+
+def _given(bridged: Mapping[str, Record], last: State) -> dict[str, Array]:
+    """What bridges give, by the state that it is for: `[H]` or `[B, H]`, as the encoder's last state is."""
+    return {name: record.y[0, 0] if last.batch is None else record.y[:, 0] for name, record in bridged.items()}
+
+
+def _of_decoder(seed: int | None) -> int | None:
+    """The seed of what the decoder drops: with that of the encoder it would drop what the encoder did."""
+    return None if seed is None else int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
 
 def _told(shapes: Mapping[str, Shape]) -> str:

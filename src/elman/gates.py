@@ -815,7 +815,10 @@ def transpose(x: Any) -> Any:
 
 def concatenate(*parts: Any) -> Any:
     """y = the vectors one after another: `concatenate(x, h)`, or `concatenate([x, h])`."""
-    return apply("concatenate", *(parts[0] if len(parts) == 1 and isinstance(parts[0], list | tuple) else parts))
+    vectors = parts[0] if len(parts) == 1 and isinstance(parts[0], list | tuple) else parts
+    if not vectors:
+        raise ShapeError("concatenate: no vector is given; one at least is wanted")
+    return apply("concatenate", *vectors)
 
 
 def split(x: Any, parts: int) -> list[Any]:

@@ -22,7 +22,7 @@ import numpy as np
 from elman.errors import GraphError, ProductError, ShapeError
 from elman.gates import GATES, INPUTS
 from elman.nodes import LEAVES, ROLES, Attributes, Node, Result, is_parameter
-from elman.notation import expressions, notation, printed
+from elman.notation import as_asked, printed
 from elman.shapes import Shape, Size, resolve, written
 
 
@@ -170,9 +170,7 @@ class Builder:
         try:
             shape = row.shape(*(self.nodes[i].shape for i in inputs), **dict(attributes))
         except ShapeError as error:
-            texts = expressions(self.nodes)
-            operands = [texts[i] for i in inputs]
-            asked = notation(self.nodes, Node(gate, inputs, (), attributes), texts)
+            asked, operands = as_asked(self.nodes, Node(gate, inputs, (), attributes))
             kind = ProductError if gate == "product" and any(is_parameter(self.nodes, i) for i in inputs) else ShapeError
             raise kind(f"`{asked}`: {str(error).format(*operands)}") from None
         return self._append(Node(gate, inputs, shape, attributes, name))

@@ -19,6 +19,7 @@ from elman.recompute import backward
 from elman.rnn import RNN
 from elman.scoring import TARGET, only_logits, output_node, reads_tokens, with_gradients, with_logits, with_loss
 from elman.shapes import Shape
+from elman.trace import Cell
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Scores:
     parameters: dict[str, Array]
 
 
+def check_map(readout: Cell) -> None:
+    """Raises `SettingError` for a read-out that has states."""
+    if readout.states:
+        raise SettingError(f"Model: the read-out {readout.name} has states; a read-out is a map, states belong in the cell")
+
+
 class Head:
     """A read-out, a map without states, over what layers give.
 
@@ -38,9 +45,7 @@ class Head:
     """
 
     def __init__(self, readout: RNN, below: Layer, *, once: bool) -> None:
-        if readout.cell.states:
-            name = readout.name
-            raise SettingError(f"Model: the read-out {name} has states; a read-out is a map, states belong in the cell")
+        check_map(readout.cell)
         self.readout, self.once, self.name = readout, once, readout.name
         self._below = below
         if once:

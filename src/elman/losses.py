@@ -132,6 +132,28 @@ def gradients(
     return model.gradients(batch.x, batch.targets, state, **how)
 
 
+def slopes_of(loss: Loss, model: Network, batch: Batch, state: State | None, seed: int | None) -> Array | None:
+    """What a loss of all logits gives for them, `[B, T, V]` (read once: `[B, V]`), 0 past the lengths; None where it is
+    not asked, since the logits are not finite.
+    """
+    seen: list[Array] = []
+
+    def kept(logits: Array, asked: Batch) -> tuple[Any, Any]:
+        found = loss(logits, asked)
+        seen.append(np.asarray(found[1]).astype(logits.dtype))
+        return found
+
+    gradients(model, kept, batch, state, dropout_seed=seed)
+    if not seen:
+        return None
+    [d_logits], ends = seen, batch.lengths
+    if ends is None:
+        return d_logits
+    live = np.asarray(ends) > 0 if d_logits.ndim == 2 else np.arange(d_logits.shape[1]) < np.asarray(ends)[:, None]
+    found: Array = np.where(live[..., None], d_logits, 0)
+    return found
+
+
 def _told(model: EncoderDecoder, batch: Batch, **how: Any) -> tuple[float, dict[str, Array], None]:
     """The loss of a decoder that is told its targets; NaN where what it is to begin from is not finite."""
     try:

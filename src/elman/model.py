@@ -14,7 +14,7 @@ from elman.flow import outward
 from elman.gates import Array
 from elman.generation import Generates
 from elman.gradient_checks import checked_truncation
-from elman.head import Head
+from elman.head import Head, check_map
 from elman.io import safetensors
 from elman.lanes import LayerLane
 from elman.layer import Layer
@@ -28,7 +28,7 @@ from elman.states import State
 from elman.storage import in_file
 from elman.streams import Stream
 from elman.text import Vocabulary
-from elman.trace import Cell
+from elman.trace import Cell, checked_size
 from elman.transcription import Transcribes
 from elman.trees import Tree, batched, plain
 
@@ -72,9 +72,10 @@ class Model(Transcribes, Generates):
         for kind, given in (("cell", cell), ("readout", readout)):
             if not isinstance(given, Cell):
                 raise SettingError(f"Model: {kind}={given!r} is not a cell; make one of a function with @elman.cell")
-        unknown = set(sizes) - set(cell.sizes) - set(readout.sizes)
-        if unknown:
-            raise SettingError(f"Model: {', '.join(sorted(unknown))} is no size of {cell.name} or {readout.name}")
+        word_dim, hidden_dim = checked_size("Model: word_dim", word_dim), checked_size("Model: hidden_dim", hidden_dim)
+        if unknown := set(sizes) - set(cell.sizes) - set(readout.sizes):
+            known = [f"{each.name} ({', '.join(each.sizes)})" for each in (cell, readout)]
+            raise SettingError(f"Model: {', '.join(sorted(unknown))} is no size of {' or '.join(known)}")
         if isinstance(layers, bool) or not isinstance(layers, int | np.integer) or layers < 1:
             raise SettingError(f"Model: layers={layers!r} must be a number of layers, 1 or more")
         first, last, *others = (int(s) for s in np.random.SeedSequence(checked_seed(seed)).generate_state(layers + 1))
@@ -130,7 +131,7 @@ class Model(Transcribes, Generates):
         _check_vector(layers)
         layers = Pooled(layers, pool) if pool in POOLS else layers
         model = cls.__new__(cls)
-        named = sizes if outputs is None else {**sizes, "output": outputs}
+        named = sizes if outputs is None else {**sizes, "output": checked_size("Model: outputs", outputs)}
         reads = vocabulary is not None if tokens is None else tokens
         model._build(layers, readout, named, checked_seed(seed), bptt_truncate, reads, vocabulary, once=pool is not None)
         if len(model.head.output_shape) != 1:
@@ -152,7 +153,7 @@ class Model(Transcribes, Generates):
             raise SettingError(f"Model: vocabulary={vocabulary!r} is none; make one with elman.Vocabulary")
         if vocabulary is not None and len(vocabulary) != rnn.input_shape[0]:
             raise SettingError(f"Model: word_dim={rnn.input_shape[0]}, but the vocabulary has {len(vocabulary)} symbols")
-        _check_vector(rnn)
+        check_map(readout)
         read: dict[str, Any] = {**sizes, "hidden": int(rnn.output_shape[0])}
         ours = {n: s for n, s in read.items() if n in readout.sizes}
         head = Head(RNN(readout, dtype=rnn.dtype.name, seed=seed, target=_target(rnn), **ours), rnn, once=once)

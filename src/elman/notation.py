@@ -54,6 +54,34 @@ def notation(nodes: Sequence[Node], node: Node, texts: Sequence[str]) -> str:
     return row.notation.format(*operands, all=", ".join(operands), **node.settings)
 
 
+def as_asked(nodes: Sequence[Node], asked: Node) -> tuple[str, list[str]]:
+    """A gate and its operands for a message: by what stands in the equations, or in plain words.
+
+    What is too long to write is told by what it is made of: of `gelu(x)` nobody has seen the polynomial.
+    """
+    texts, long, told = expressions(nodes), set[int](), dict[int, str]()
+    for index, node in enumerate(nodes):
+        if not node.name and (texts[index] == f"v{index}" or not long.isdisjoint(node.inputs)):
+            long.add(index)
+    for source in asked.inputs:
+        node = nodes[source]
+        if node.gate == "constant" and node.shape:
+            is_short, numbers = len(node.shape) == 1 and node.shape[0] <= 4, node.settings["value"]
+            texts[source] = f"[{', '.join(f'{x:g}' for x in numbers)}]" if is_short else f"array{written(node.shape)}"
+        elif source in long and source not in told:
+            texts[source] = f"value{len(told) + 1}" if told else "value"
+            told[source] = f"{texts[source]} (made of {', '.join(_made_of(nodes, source))})"
+    return notation(nodes, asked, texts), [told.get(source, texts[source]) for source in asked.inputs]
+
+
+def _made_of(nodes: Sequence[Node], index: int) -> list[str]:
+    """The leaves that a node is made of, as they are written."""
+    reached = {index}
+    for later in range(index, -1, -1):
+        reached |= set(nodes[later].inputs) if later in reached else set()
+    return [expressions([nodes[leaf]])[0] for leaf in sorted(reached) if nodes[leaf].gate in LEAVES and nodes[leaf].name]
+
+
 def printed(graph: GraphLike) -> str:
     """The short printed form of a graph: leaves by kind, one line for each named value, what is returned."""
     lines = [graph.name]

@@ -1,6 +1,6 @@
 """Origin: where in an update that went wrong the first number is that is not finite, by the names of the equations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,16 +9,19 @@ from elman.data import Batch
 from elman.encoder_decoder import EncoderDecoder
 from elman.errors import ElmanError
 from elman.gates import Array
-from elman.losses import network_of, of_pairs
+from elman.losses import Loss, network_of, of_pairs, slopes_of
 from elman.network import Network
 from elman.states import State
 
 TURNED = ("backward", "layer")
 """Parts of layers that read from the last step to the first."""
 
+SLOPES = "the gradient that the loss gave for the logits"
+
 
 def first_not_finite(
     model: Network | EncoderDecoder,
+    own: Loss | None,
     batch: Batch,
     state: State | None,
     noise: int,
@@ -29,10 +32,10 @@ def first_not_finite(
     """Where the first number is that is not finite: a value at a step of an example, a gradient, or a new parameter.
 
     The update is run forward once more, every value of it looked at. Values come in the order in which layers are run, and
-    within a layer the earliest step decides.
+    within a layer the earliest step decides. A loss of one's `own` is asked once more for its gradient.
     """
     if not np.isfinite(loss) or not all(np.isfinite(g).all() for g in gradients.values()):
-        found = _in_values(model, batch, state, noise)
+        found = _in_values(model, batch, state, noise) or _in_slopes(model, own, batch, state, noise)
         if found:
             return found
     for kind, arrays in (("the gradient of", gradients), ("the new", updated)):
@@ -44,13 +47,15 @@ def first_not_finite(
 
 def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | None, noise: int) -> str:
     """The first value that is not finite, as a text; nothing where all are."""
-    network, parts = network_of(model), {"": network_of(model).rnn}
+    network = network_of(model)
     given: tuple[Any, ...] = (batch.x, state, batch.lengths)
+    parts: dict[str, Iterable[str]] = {"": network.rnn.values}
     if isinstance(model, EncoderDecoder):
-        given, parts = of_pairs(batch), {"encoder.": model.encoder, "decoder.": network.rnn}
-    for before, part in parts.items():  # one after another: what is not finite is no state to begin from
-        names = [f"{before}{name}" for name in part.values]
-        read = [f"{before}{name}" for name in network._read_values] if part is network.rnn else []
+        given, bridges = of_pairs(batch), tuple(model._bridges)
+        parts = {"encoder.": model.encoder.values, "bridge.": bridges, "decoder.": network.rnn.values}
+    for before, held_here in parts.items():  # one after another: what is not finite is no state to begin from
+        names = [f"{before}{name}" for name in held_here]
+        read = [f"{before}{name}" for name in network._read_values] if before in ("", "decoder.") else []
         with np.errstate(all="ignore"):
             try:
                 values = model.inspect(*given, keep=[*names, *read], dropout_seed=noise)
@@ -59,11 +64,20 @@ def _in_values(model: Network | EncoderDecoder, batch: Batch, state: State | Non
         layers: dict[str, dict[str, Array]] = {}
         for name in names:  # as they are run
             layers.setdefault(name.rpartition(".")[0], {})[name] = values.pop(name)
-        looks = [_earliest(held, once=False, turned=_is_turned(layer)) for layer, held in layers.items()]
+        looks = [_earliest(held, once=before == "bridge.", turned=_is_turned(layer)) for layer, held in layers.items()]
         looks.append(_earliest(values, once=network.head.once, turned=False))  # those of the read-out are left
         if any(looks):
             return next(filter(None, looks))
     return ""
+
+
+def _in_slopes(model: Network | EncoderDecoder, own: Loss | None, batch: Batch, state: State | None, noise: int) -> str:
+    """The first number that is not finite of what a loss of all logits gave for them; nothing where all are."""
+    if own is None or not isinstance(model, Network):
+        return ""
+    with np.errstate(all="ignore"):
+        slopes = slopes_of(own, model, batch, state, noise)
+    return "" if slopes is None else _earliest({SLOPES: slopes}, once=model.head.once, turned=False)
 
 
 def _is_turned(layer: str) -> bool:

@@ -135,11 +135,15 @@ def _checked_sizes(cell: Cell, sizes: Mapping[str, Any]) -> dict[str, int]:
             + (f"; {', '.join(missing)} is missing" if missing else "")
             + _misspelt(cell, unknown or missing)
         )
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size < LARGEST:
-            least = "1 or more" if not isinstance(size, int) or size < LARGEST else f"below {LARGEST}"
-            raise SettingError(f"{cell.name}: size {name}={size!r} must be an integer, {least}")
-    return {name: int(size) for name, size in sizes.items()}
+    return {name: checked_size(f"{cell.name}: size {name}", size) for name, size in sizes.items()}
+
+
+def checked_size(told: str, size: Any) -> int:
+    """A size, as it is told. Raises `SettingError` for what is none."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size < LARGEST:
+        least = "1 or more" if not isinstance(size, int) or size < LARGEST else f"below {LARGEST}"
+        raise SettingError(f"{told}={size!r} must be an integer, {least}")
+    return int(size)
 
 
 def _misspelt(cell: Cell, names: Sequence[str]) -> str:
@@ -155,7 +159,8 @@ def _check_step(cell: Cell, x: Any, states: tuple[Any, ...], parameters: Mapping
     """Compare arrays with what is declared, learning each size from the first that has it: parameters come first."""
     if len(states) != len(cell.states) or set(parameters) != set(cell.parameters):
         wanted = ", ".join(["x", *cell.states, *(f"{name}=" for name in cell.parameters)])
-        given = ", ".join(["x", *("state" for _ in states), *(f"{name}=" for name in parameters)])
+        names = [*cell.states, *("one more" for _ in states)][: len(states)]
+        given = ", ".join(["x", *names, *(f"{name}=" for name in parameters)])
         raise CellError(f"{cell.name}: step wants ({wanted}), it was given ({given})")
     sizes: dict[str, int] = {}
     declared = {**{n: (parameters[n], d) for n, d in cell.parameters.items()}, "x": (x, cell.input)}

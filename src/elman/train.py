@@ -28,10 +28,10 @@ class Settings:
 
     `rate` is that of the `optimiser` at its height; it rises over `warm_up` updates and falls as `schedule` says, both by
     the names that `elman.optim` and `elman.schedules` know. `clip` bounds the norm of the gradients, `clip_value` before
-    that their numbers. `seed` chooses where the streams start and what dropout drops. `momentum` and `weight_decay` are
-    those of the optimiser (None: its own), `average` is the decay of an average of the parameters
-    (`elman.schedules.Averaging`; None: there is none); `label_smoothing` and `recompute` are as for `gradients` of the
-    model. Raises `SettingError` for a value out of range.
+    that their numbers. `seed` chooses where the streams start and what dropout drops. `momentum`, `nesterov`, `beta1`,
+    `beta2` and `weight_decay` are those of the optimiser (None: its own), `average` is the decay of an average of the
+    parameters (`elman.schedules.Averaging`; None: there is none); `label_smoothing` and `recompute` are as for `gradients`
+    of the model. Raises `SettingError` for a value out of range.
     """
 
     length: int = 64
@@ -45,6 +45,9 @@ class Settings:
     schedule: str = "cosine"
     clip_value: float | None = None
     momentum: float | None = None
+    nesterov: bool | None = None
+    beta1: float | None = None
+    beta2: float | None = None
     weight_decay: float | None = None
     average: float | None = None
     label_smoothing: float = 0.0
@@ -58,7 +61,8 @@ class Settings:
         for name in ("rate", "clip", "clip_value"):
             value, number = getattr(self, name), int | float | np.number
             is_none = name == "clip_value" and value is None
-            if not (is_none or (isinstance(value, number) and math.isfinite(value) and value > 0)):
+            is_number = isinstance(value, number) and not isinstance(value, bool)
+            if not (is_none or (is_number and math.isfinite(value) and value > 0)):
                 raise SettingError(f"{name}={value!r} must be a number above 0, and finite")
         checked_share("label_smoothing", self.label_smoothing)
         checked_truth("recompute", self.recompute)
@@ -67,7 +71,7 @@ class Settings:
     @property
     def rule(self) -> Optimiser:
         """The optimiser."""
-        given = {name: getattr(self, name) for name in ("momentum", "weight_decay")}
+        given = {name: getattr(self, name) for name in ("momentum", "nesterov", "beta1", "beta2", "weight_decay")}
         return optimiser(self.optimiser, **{name: value for name, value in given.items() if value is not None})
 
     @property
@@ -105,6 +109,9 @@ def train(model: Model, tokens: Array, settings: Settings | None = None) -> Trai
     The state goes on from window to window, as the text does. Raises `DataError` where there is too little text, and where
     the loss, a gradient or a new parameter is not finite: the model then still has the parameters of the update before.
     """
+    if not isinstance(settings, Settings | None):
+        wanted = "elman.train.Settings(...) is wanted, or None for the usual ones"
+        raise SettingError(f"train: settings={settings!r} is a {type(settings).__name__}; {wanted}")
     asked = settings or Settings()
     source = Streams(_text(model, tokens, "train"), batch=asked.batch, length=asked.length, seed=asked.seed)
     named = ("steps", "clip", "clip_value", "seed", "averaging", "label_smoothing", "recompute")
@@ -126,9 +133,12 @@ def _text(model: Model, tokens: Any, asked: str) -> Array:
 def evaluate(model: Model, tokens: Array, *, streams: int = 16, chunk: int = 256) -> float:
     """Mean bits a symbol over tokens `[N]`, read as `streams` contiguous pieces, the state carried through each.
 
-    Raises `DataError` for fewer than 2 tokens.
+    Raises `DataError` for fewer than 2 tokens, `SettingError` for streams or a chunk below 1.
     """
     tokens = _text(model, tokens, "evaluate")
+    for name, value in (("streams", streams), ("chunk", chunk)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise SettingError(f"evaluate: {name}={value!r} must be an integer, 1 or more")
     streams = max(1, min(streams, (len(tokens) - 1) // 64))
     length = (len(tokens) - 1) // streams
     begins, state, total = length * np.arange(streams)[:, None], None, 0.0

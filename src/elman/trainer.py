@@ -26,7 +26,7 @@ from elman.program import chosen
 from elman.rounds import Rounds, Scored
 from elman.schedules import Averaging, Schedule
 from elman.states import State, from_tree
-from elman.training_checks import check_alike, check_parts, equations
+from elman.training_checks import check_alike, check_equations, check_parts, checked_batch, checked_rate, equations
 from elman.updates import Optimiser
 
 NATS_PER_BIT = math.log(2.0)
@@ -142,8 +142,7 @@ class Trainer:
             raise
 
     def _update(self, parameters: Mapping[str, Array]) -> Progress:
-        batch, rate = self.source.take(), self.schedule(self.step)
-        rate = float(rate) if isinstance(rate, np.number) else rate  # a number of Python, as the log wants
+        batch, rate = checked_batch(self.source.take()), checked_rate(self.schedule(self.step), self.step)
         state = None if batch.anew else self.state
         noise = self._noise() if self.model._drops else None
         with np.errstate(all="ignore"):  # what is not finite is told below, in words
@@ -151,7 +150,8 @@ class Trainer:
             clipped, scale = self._clipped(gradients, norm)
             updated, memory = self.optimiser.update(parameters, clipped, self.memory, rate, scale=scale)
             if not (math.isfinite(loss) and math.isfinite(norm) and are_finite(updated)):
-                where = origin.first_not_finite(self.model, batch, state, self._noise(), loss, gradients, updated)
+                given = self.model, self.loss, batch, state, self._noise()
+                where = origin.first_not_finite(*given, loss, gradients, updated)
                 raise DataError(self._unbounded(loss, norm, rate, where))
         average = self.average if self.averaging is None else self.averaging.update(updated, self.average)
         self._parameters.take(updated)
@@ -297,6 +297,4 @@ class Trainer:
                 ours = wanted.get(name, "another, or none")
                 raise CheckpointError(f"the checkpoint is of a training with {name} {theirs}, this one has {ours}")
         if isinstance(self.model, Model | EncoderDecoder) and facts.get("model") is not None:
-            theirs, ours = (equations(described) for described in (facts["model"], self.model._facts()))
-            if theirs != ours:
-                raise CheckpointError("the checkpoint is of a model with other equations, sizes or vocabulary")
+            check_equations(*(equations(described) for described in (facts["model"], self.model._facts())))

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from elman import gates
-from elman.errors import CellError
+from elman.errors import CellError, ShapeError
 from elman.gates import GATES
 from elman.graph import Builder
+from elman.nodes import Node
+from elman.notation import as_asked
 from elman.shapes import Shape, written
 
 
@@ -113,11 +115,21 @@ class Value:
 
     def _product(self, left: Any, right: Any) -> "Value":
         left, right = (v if isinstance(v, Value) else Value(self.builder, self._index(v)) for v in (left, right))
-        if left.ndim == 1 and right.ndim == 1:  # the inner product of two vectors
-            return self._gate("sum", self._gate("multiply", left, right))
-        if left.ndim == 1 and right.ndim == 2:  # x @ W is W^T x
-            return self._gate("product", right.T, left)
+        if left.ndim == 1 and right.ndim in (1, 2):
+            return self._by_vector(left, right)
         return self._gate("product", left, right)
+
+    def _by_vector(self, left: "Value", right: "Value") -> "Value":
+        """The inner product of two vectors; or x @ W, which is W^T x."""
+        try:
+            if right.ndim == 1:
+                return self._gate("sum", self._gate("multiply", left, right))
+            return self._gate("product", right.T, left)
+        except ShapeError as error:  # told as it was written
+            asked, (x, y) = as_asked(self.builder.nodes, Node("product", (left.index, right.index), ()))
+            wanted = "two vectors of one size" if right.ndim == 1 else f"as many rows of {y}"
+            told = f"`{asked}`: {x} is {written(left.shape)}, {y} is {written(right.shape)}; {wanted} are wanted"
+            raise type(error)(told) from None
 
     def __getitem__(self, key: Any) -> "Value":
         size = int(self.shape[0]) if self.shape else 0
@@ -127,6 +139,8 @@ class Value:
         if isinstance(key, int | np.integer) and self.ndim == 1 and -size <= key < size:
             start = int(key) % size
             return self._gate("sum", self._gate("slice", self, start=start, stop=start + 1))
+        if isinstance(key, int | np.integer) and self.ndim == 1:
+            raise CellError(f"[{key}] of a value {written(self.shape)}, which has {size} numbers, [0] to [{size - 1}]")
         raise CellError(f"[{key!r}] of a value {written(self.shape)} has no gate; v[k] and v[start:stop] of a vector have")
 
     def __len__(self) -> int:

@@ -107,7 +107,8 @@ def learn(given: SimpleNamespace, text: Pieces, folder: Path | None, place: Path
         with _opened(folder, given, trainer, net, symbols, console) as run:
             updates = trainer if run is None else run
             unit, per_symbol = SHORT[symbols.unit], symbols.per_symbol
-            done, stop = progress.follow(console, net, updates, asked.steps, unit, per_symbol, given.sample_every)
+            shown = given.sample_every, partial(_sampled, trainer, net)
+            done, stop = progress.follow(console, updates, asked.steps, unit, per_symbol, *shown)
             best = None if run is None else _leave(run, stop, console, given.patience)
             done = done if run is None else run.trainer.step
             if asked.averaging is not None and best is None:  # what measured best is an average already
@@ -240,6 +241,14 @@ def _leave(run: Run, stop: int, console: "Console", patience: int | None) -> int
     return best
 
 
+def _sampled(trainer: Trainer, net: Model) -> str:
+    """What a model writes by now; where parameters are averaged, with the averages, as it is measured and saved."""
+    from elman.viz import progress
+
+    with trainer.averaged():
+        return progress.sample_of(net)
+
+
 def _what_stays(folder: Path | None) -> str:
     """What an error leaves."""
     last = 0 if folder is None else runs.last_step(folder)
@@ -275,7 +284,7 @@ def _tell(console: "Console", net: Model, text: Pieces, symbols: Symbols) -> Non
 def _tell_cut(console: "Console", asked: training.Settings, symbols: int) -> None:
     """What a short text holds in place of what was asked."""
     shapes = (asked.batch, asked.length), fitting(asked.batch, asked.length, symbols - 1)
-    wanted, held = (f"{batch} window{'s' * (batch != 1)} of {steps} steps" for batch, steps in shapes)
+    wanted, held = (f"{batch} window{'s' * (batch != 1)} of {steps} step{'s' * (steps != 1)}" for batch, steps in shapes)
     if wanted != held:
         console.print(f"{wanted} are more than the text holds: {held} at a time")
 

@@ -22,7 +22,7 @@ from elman.io.atomic import check_writable
 from elman.optim import OPTIMISERS
 from elman.schedules import SCHEDULES
 from elman.text import KINDS
-from elman.trace import Cell
+from elman.trace import Cell, checked_size
 
 PATHS = ("files", "output", "tensorboard")
 """Options that are paths."""
@@ -64,6 +64,9 @@ def train(
     batch: Annotated[int, of_updates(help="Windows at a time.")] = 32,
     optimiser: Annotated[str, of_updates(help=f"One of {', '.join(OPTIMISERS)}.")] = "adam",
     momentum: Annotated[float | None, of_updates(help="That of sgd and rmsprop, such as 0.9.")] = None,
+    nesterov: Annotated[bool | None, of_updates("--nesterov", help="Let sgd look ahead along its momentum.")] = None,
+    beta1: Annotated[float | None, of_updates(help="Decay of adam's mean of gradients; without it, 0.9.")] = None,
+    beta2: Annotated[float | None, of_updates(help="Decay of adam's mean of their squares; without it, 0.999.")] = None,
     rate: Annotated[float, of_updates(help="Learning rate at its height.")] = 0.01,
     warm_up: Annotated[int, of_updates(help="Updates over which the rate rises.")] = 50,
     schedule: Annotated[
@@ -141,7 +144,8 @@ def _told_as_options(given: SimpleNamespace) -> Iterator[None]:
         for name, value in vars(given).items():
             before, found, rest = said.partition(f"{name}={value!r}")
             if found and re.fullmatch(r"(\w+: )?", before):  # such as Adam: weight_decay=-1.0
-                raise SettingError(f"--{name.replace('_', '-')} {value}{rest}") from error
+                option = f"--{name.replace('_', '-')}"
+                raise SettingError(f"{option}{rest}" if value is True else f"{option} {value}{rest}") from error
         raise
 
 
@@ -173,6 +177,7 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
 def _check_model(given: SimpleNamespace) -> None:
     """Raises `SettingError` for a model that there cannot be, or none that is trained so."""
     _check_sizes(named(given.cell), shared.cell_sizes(given.cell_size))
+    checked_size("hidden", given.hidden)
     if given.layers < 1:
         raise SettingError(f"--layers {given.layers} must be 1 or more")
     if not 0 <= given.dropout < 1:

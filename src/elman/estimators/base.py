@@ -72,8 +72,8 @@ class SequenceEstimator(BaseEstimator, ABC):
         """Learn from sequences `X` and their targets `y`; returns the estimator.
 
         `sample_weight` `[n]` says how much each sequence counts: one of weight 2 as if it stood there twice, one of weight 0
-        as if it did not. Raises `ShapeError` or `DataError` for data that do not fit, `SettingError` for a setting out of
-        its range.
+        as if it did not. Weights are scaled to a mean of 1, so that the `rate` means what it does without them. Raises
+        `ShapeError` or `DataError` for data that do not fit, `SettingError` for a setting out of its range.
         """
         before = dict(self.__dict__)
         try:
@@ -90,15 +90,17 @@ class SequenceEstimator(BaseEstimator, ABC):
         given = sequences_of(owner, X)
         reads = self._reads if again else reads_of(owner, given, self.symbols)
         sequences = as_read(owner, given, reads, self.model_.rnn.dtype.name if again else self.dtype)
+        if not any(map(len, sequences)):
+            raise DataError(f"{owner}: none of the {len(sequences)} sequences has a step; there is nothing to learn from")
         if y is None:
             raise DataError(f"{owner} requires y to be passed, but the target y is None")
         targets = self._targets(owner, y, given, again)
         model = copied(self.model_) if again else self._made(owner, reads, first)
         self.model_: Model = model
         self.n_features_in_ = 1 if reads.tokens else reads.size
-        counts = sequence_weights(owner, sample_weight, sequences, once=isinstance(targets, np.ndarray))
-        weights = target_weights(targets, counts, self._weights(owner, targets, counts))
-        some = [at for at, x in enumerate(sequences) if len(x) and (counts is None or counts[at])]  # others count in no loss
+        counts = sequence_weights(owner, sample_weight, sequences)
+        weights = target_weights(owner, sequences, targets, counts, self._weights(owner, targets, counts))
+        some = [at for at, x in enumerate(sequences) if len(x) and (weights is None or np.any(weights[at]))]  # which count
         learns, held = _parted(owner, Examples(sequences, targets, weights).taken(some), self.validation, seed)
         self._learn(learns, held, course, seed, again)
 

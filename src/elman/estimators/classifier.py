@@ -18,8 +18,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
     """A label for a sequence: layers, their last, mean or largest output (`pool`), softmax.
 
     Settings are those of `SequenceEstimator`. `X` is a list of sequences of unequal length, `y` one label for each, of any
-    kind. `class_weight` says how much each label counts, by label or "balanced": the rarer the more. Fitted, it has
-    `classes_`, `model_`, `losses_`, `validation_losses_`, `best_epoch_`.
+    kind. `class_weight` says how much each label counts (1), by label or "balanced": the rarer the more. It is multiplied
+    with `sample_weight`, and as there only what the weights are beside each other matters: they have a mean of 1 over what
+    is learnt from. Fitted, it has `classes_`, `model_`, `losses_`, `validation_losses_`, `best_epoch_`.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)

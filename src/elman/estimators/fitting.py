@@ -107,7 +107,7 @@ def fit(
     for epoch in range(course.epochs):
         history.losses.append(updates.epoch())
         if held is not None:
-            history.held.append(loss_of(model, held, course.batch))
+            history.held.append(_checked(loss_of(model, held, course.batch), epoch))
             stopping = stopping.seen(history.held[-1])
         if held is None or stopping.improved:
             history.best, best = epoch, model.parameters
@@ -159,9 +159,18 @@ def loss_of(model: Model, examples: Examples, batch: int) -> float:
     total = 0.0
     for places in by_length(examples.sequences, batch):
         given, weights = examples.taken(places).padded()
-        losses, _ = model.losses(**given)
+        with np.errstate(all="ignore"):  # what is no number is told by whoever asks
+            losses, _ = model.losses(**given)
         total += float((losses * weights).sum(dtype=np.float64))
     return total / (len(examples) if examples.once else sum(map(len, examples.sequences)))
+
+
+def _checked(loss: float, epoch: int) -> float:
+    """A loss in validation. Raises `DataError` where it is NaN, by which no parameters are the best."""
+    if math.isnan(loss):
+        found = f"the loss of what is held back is nan after epoch {epoch + 1}"
+        raise DataError(f"fit: the numbers leave all bounds ({found}); scale the data, or lower the rate")
+    return loss
 
 
 def by_length(sequences: Sequence[Array], batch: int) -> Iterator[Array]:

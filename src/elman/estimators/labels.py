@@ -31,7 +31,7 @@ def learnt_labels(owner: str, labels: Array, known: Array | None) -> tuple[Array
 
 
 def label_weights(owner: str, class_weight: Any, labels: Array, places: Array, counts: Array | None) -> Array | None:
-    """How much each label counts: as told by label (1), or "balanced", the rarer the more, with a mean of 1 over `places`.
+    """How much each label counts, beside the others: as told by label (1), or "balanced", the rarer among `places` the more.
 
     `counts` say how often each of these is there (1). Raises `SettingError` for a label that is not there, or a weight
     below 0.
@@ -40,7 +40,7 @@ def label_weights(owner: str, class_weight: Any, labels: Array, places: Array, c
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
         often = np.bincount(places, counts, minlength=len(labels))
-        each: Array = often.sum() / (np.count_nonzero(often) * np.where(often > 0, often, 1.0))
+        each: Array = 1.0 / np.where(often > 0, often, 1.0)
         return each
     if not isinstance(class_weight, Mapping):
         raise SettingError(f"{owner}: class_weight={class_weight!r}; 'balanced', weights by label, or None is wanted")

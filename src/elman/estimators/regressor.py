@@ -8,11 +8,15 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
 from elman import cells
+from elman.arrays import first_place
 from elman.errors import DataError, ShapeError
 from elman.estimators.base import SequenceEstimator
 from elman.estimators.fitting import Course, Examples
 from elman.gates import Array
 from elman.shapes import Shape, written
+
+LARGEST = {"float32": 1e36, "float64": 1e150}
+"""Numbers up to which a read-out can give what it has learnt, and squares of their differences can be added."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -44,6 +48,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         if not np.isfinite(numbers).all():
             row = int(np.argmin(np.isfinite(numbers.reshape(len(numbers), -1)).all(1)))
             raise DataError(f"{owner}: y holds NaN or infinity (first for sequence {row})")
+        dtype = self.model_.rnn.dtype.name if again else self.dtype
+        large = np.abs(numbers) > LARGEST.get(str(dtype), np.inf)
+        if large.any():
+            told = f"y holds {numbers[large][0]:g} for sequence {first_place(large)[0]}, too much to learn in {dtype}"
+            raise DataError(f"{owner}: {told}; learn it divided by a number")
         fitted: Shape = self._shape if again else numbers.shape[1:]
         if numbers.shape[1:] != fitted:
             raise ShapeError(f"{owner}: y is {written(numbers.shape)}; fitted was {written((len(numbers), *fitted))}")

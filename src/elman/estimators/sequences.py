@@ -41,7 +41,8 @@ def reads_of(owner: str, sequences: Sequence[Array], symbols: int | None) -> Rea
     full = [(place, sequence) for place, sequence in enumerate(sequences) if sequence.size]
     if not full:
         none = f"0 feature(s) (shape=({len(sequences)}, 0)) while a minimum of 1 is required."  # as scikit-learn says it
-        raise DataError(f"{owner}: none of the {len(sequences)} sequences has a step, {none}")
+        lacks = "a step" if not any(map(len, sequences)) else "a feature"
+        raise DataError(f"{owner}: none of the {len(sequences)} sequences has {lacks}, {none}")
     if all(sequence.ndim == 1 and sequence.dtype.kind in "iu" for _, sequence in full):
         return Reads(True, checked_symbols(owner, symbols) or max(1, *(1 + int(sequence.max()) for _, sequence in full)))
     (first, one), *_ = full

@@ -18,8 +18,8 @@ class SequenceTagger(SequenceEstimator):
     """A label for every step: layers and softmax.
 
     Settings are those of `SequenceEstimator`. `X` is a list of sequences of unequal length, `y` a list of as many sequences
-    of labels, of any kind, each as long as its sequence in `X`. `class_weight` says how much each label counts, by label or
-    "balanced": the rarer the more. Fitted, it has `classes_`.
+    of labels, of any kind, each as long as its sequence in `X`. `class_weight` says how much each label counts, as for
+    `SequenceClassifier`. Fitted, it has `classes_`.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -62,7 +62,7 @@ class SequenceTagger(SequenceEstimator):
         wanted = np.concatenate(_labels(owner, y, predicted))
         if not len(wanted):
             raise DataError(f"{owner}: no sequence has a step, so there is nothing to score")
-        counts = sequence_weights(owner, sample_weight, predicted, once=False)
+        counts = sequence_weights(owner, sample_weight, predicted)
         each = None if counts is None else np.repeat(counts, [len(labels) for labels in predicted])
         return float(np.average(np.concatenate(predicted) == wanted, weights=each))
 

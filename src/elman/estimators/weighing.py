@@ -11,12 +11,8 @@ from elman.gates import Array
 from elman.shapes import written
 
 
-def sequence_weights(owner: str, sample_weight: Any, sequences: Sequence[Array], *, once: bool) -> Array | None:
-    """How much each sequence counts `[n]`: `sample_weight`, scaled so that the losses have weights of mean 1.
-
-    So batches in which a sequence counts twice learn as fast as batches in which it stands twice. `once` says that a
-    sequence has one loss, and not one a step. Raises `ShapeError` or `DataError`.
-    """
+def sequence_weights(owner: str, sample_weight: Any, sequences: Sequence[Array]) -> Array | None:
+    """How much each sequence counts `[n]`, as shares of the heaviest. Raises `ShapeError` or `DataError`."""
     if sample_weight is None:
         return None
     try:
@@ -30,22 +26,44 @@ def sequence_weights(owner: str, sample_weight: Any, sequences: Sequence[Array],
     if not good.all():
         [at] = first_place(~good)
         raise DataError(f"{owner}: sample_weight[{at}] is {found[at]:g}; weights are finite, and 0 or more")
-    losses = np.array([min(len(sequence), 1) if once else len(sequence) for sequence in sequences])
-    if not losses[found > 0].sum():
+    if not found[_lengths(sequences) > 0].any():
         raise DataError(f"{owner}: sample_weight is zero for every sequence that has a step; one at least is to count")
-    shares = found / found.max()  # whose sum is finite
-    scaled: Array = shares * (losses[shares > 0].sum() / (shares @ losses))
-    return scaled
+    shares: Array = found / found.max()  # whose sum is finite
+    return shares
 
 
 def target_weights(
-    targets: Sequence[Array] | Array, of_sequences: Array | None, of_labels: Array | None
+    owner: str,
+    sequences: Sequence[Array],
+    targets: Sequence[Array] | Array,
+    of_sequences: Array | None,
+    of_labels: Array | None,
 ) -> Sequence[Array] | Array | None:
-    """How much each target counts, as its sequence and its label do; None where all count the same."""
+    """How much each target counts: as its sequence does, times as its label does; None where all count the same.
+
+    They are scaled so that the losses of sequences that count have weights of mean 1: batches in which a sequence counts
+    twice learn as fast as batches in which it stands twice. Raises `DataError` where nothing counts.
+    """
     if of_sequences is None and of_labels is None:
         return None
-    counts = np.ones(len(targets)) if of_sequences is None else of_sequences
-    if isinstance(targets, np.ndarray):
-        return counts if of_labels is None else counts * of_labels[targets]
-    labels = [np.ones(len(y)) if of_labels is None else of_labels[y] for y in targets]
-    return [count * each for count, each in zip(counts, labels, strict=True)]
+    counts, lengths = np.ones(len(targets)) if of_sequences is None else of_sequences, _lengths(sequences)
+    shares = None if of_labels is None else of_labels / of_labels.max()  # whose sum is finite
+    if isinstance(targets, np.ndarray):  # a sequence has one loss, and none without a step
+        each, losses = counts if shares is None else counts * shares[targets], np.minimum(lengths, 1)
+        return each * _scale(owner, each * losses, losses)
+    parts = [count * (np.ones(len(y)) if shares is None else shares[y]) for count, y in zip(counts, targets, strict=True)]
+    scale = _scale(owner, np.array([part.sum() for part in parts]), lengths)
+    return [part * scale for part in parts]
+
+
+def _scale(owner: str, totals: Array, losses: Array) -> float:
+    """What makes weights a mean of 1, from what those of each sequence come to and how many losses it has `[n]`."""
+    if not totals.any():
+        words = "class_weight, or the sample_weight with it, is zero for every target"
+        raise DataError(f"{owner}: {words}; one at least is to count")
+    return float(losses[totals > 0].sum() / totals.sum())
+
+
+def _lengths(sequences: Sequence[Array]) -> Array:
+    found: Array = np.array([len(sequence) for sequence in sequences], np.int64)
+    return found

@@ -28,17 +28,17 @@ LONGEST = "1.234 bits/char  norm 1.23e-05  123,456 symbols/s  0:00:00 left"
 
 def follow(
     console: Console,
-    model: Model,
     updates: Iterable[Progress],
     steps: int,
     unit: str,
     per_symbol: float,
     sample_every: int,
+    sample: Callable[[], str],
 ) -> tuple[int, int]:
     """Follow updates with a live bar (lines where it is no terminal) to their end, or until a stop is asked for.
 
-    `unit` is what a loss is told in, of which a symbol has `per_symbol`. Returns the step of the last
-    update, and the signal that asked for a stop, or 0.
+    `unit` is what a loss is told in, of which a symbol has `per_symbol`. Every so many updates a `sample` is shown. Returns
+    the step of the last update, and the signal that asked for a stop, or 0.
     """
     mean, seen, shown, done = 0.0, 0, -EVERY, 0
     began: Progress | None = None
@@ -58,7 +58,7 @@ def follow(
                 console.print(f"{now.step:>6}/{steps} {_told(now, began, mean, unit, steps)}")
             began = began or now
             if sample_every and now.step % sample_every == 0 and now.step < steps:
-                line = Text(_sample(model, now.step), style="dim")
+                line = Text(f"{now.step:>6}: {sample()}", style="dim")
                 console.print(line, overflow="ellipsis", no_wrap=True, soft_wrap=False)
             if stopped():
                 break
@@ -103,10 +103,9 @@ def _stopping() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-def _sample(model: Model, done: int) -> str:
-    """One line of what the model writes by now."""
+def sample_of(model: Model) -> str:
+    """One line of what a model writes."""
     vocabulary = model.vocabulary
     assert vocabulary is not None, "text was encoded, so there is one"
     drawn = list(model.sample(vocabulary.encode(" "), 70, temperature=0.7, seed=1))
-    text = plain(vocabulary.decode(np.array(drawn))).replace("\n", "\\n")
-    return f"{done:>6}: {text}"
+    return plain(vocabulary.decode(np.array(drawn))).replace("\n", "\\n")
