@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import elman
-from elman import bias, cells, tanh, weight
+from elman import bias, cell, cells, tanh, weight
 from elman.errors import DataError, MissingLibraryError, SettingError, ShapeError, TokenError
 from elman.estimators import SequenceClassifier, SequenceRegressor, SequenceTagger
 from elman.optim import SGD
@@ -874,3 +874,23 @@ def test_without_scikit_learn_it_is_said_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     text = said(lambda: importlib.import_module("elman.estimators"), MissingLibraryError)
     assert text == 'elman.estimators needs the library scikit-learn: pip install "elman[sklearn]"'
+
+
+@cell
+def doubling(x, h, *, w=weight("hidden", "input")):
+    """A state without a bound."""
+    h_next = h + h + w @ x
+    return h_next
+
+
+@every_estimator
+def test_outputs_that_leave_all_bounds_are_no_predictions(kind):
+    X, y = data(kind)
+    fitted = made(kind, cell=doubling).fit(X, y)
+    fitted.predict(X)
+    large = [*X[:2], np.full((40, 2), 1e33), X[3]]
+    told = said(lambda: fitted.predict(large), DataError)
+    name = type(fitted).__name__
+    assert told == (
+        f"what {name} tells of sequence 2 is not finite; numbers of it, or parameters, are too large for float32"
+    )

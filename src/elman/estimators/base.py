@@ -171,8 +171,12 @@ class SequenceEstimator(BaseEstimator, ABC):
         outputs: list[Array] = [np.zeros(0)] * len(sequences)
         for places in by_length(sequences, TOGETHER):
             x, lengths = pad_sequences([sequences[place] for place in places])
-            found = self.model_.forward_propagation(x, lengths=lengths).output
+            with np.errstate(all="ignore"):  # what is not finite is told below, in words
+                found = self.model_.forward_propagation(x, lengths=lengths).output
             for place, output in zip(places, found, strict=True):
+                if not np.isfinite(output).all():
+                    told = f"what {owner} tells of sequence {place} is not finite"
+                    raise DataError(f"{told}; numbers of it, or parameters, are too large for {self.model_.rnn.dtype}")
                 outputs[place] = output
         return outputs, sequences
 
