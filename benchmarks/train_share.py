@@ -19,7 +19,7 @@ import numpy as np
 from training import SETTINGS, Setting, trainer
 
 import elman
-from elman.targets.llvm import chain, engine, follow
+from elman.targets.llvm import calls, engine, follow
 from elman.targets.llvm.crew import crew
 
 SETTINGS = (Setting("elman", 16, 1, 64), *SETTINGS)
@@ -45,7 +45,7 @@ class Clock:
             return its._functions
 
         type(crew)._compile = compiled
-        chain.followed = cache(self._clocked_chain)
+        calls.followed = cache(self._clocked_chain)
 
     def _clocked_chain(self, machine: Any) -> Any:
         found = follow.followed(machine)
