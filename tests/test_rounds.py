@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import elman
-from elman import Bidirectional, DataError, Model, Stack, TokenError, Trainer, cells
+from elman import Bidirectional, DataError, Model, ShapeError, Stack, TokenError, Trainer, cells
 from elman.data import Batch, Streams
 from elman.optim import SGD, Adam
 from elman.packs import Flats
@@ -422,6 +422,76 @@ def test_an_interrupt_leaves_the_last_good_parameters(monkeypatch):
     ours.source.seek(place)
     for _ in range(3):
         assert next(ours).loss == next(twin).loss
+
+
+def weighted(seed: int, weights: Any, lengths: Any = None) -> Batch:
+    found = batch(seed=seed, lengths=lengths)
+    return Batch(found.x, found.targets, lengths, False, found.symbols, weights=weights)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_that_come_and_go_and_smoothed_labels(smoothing, dtype):
+    rng = np.random.default_rng(8)
+    lengths = np.array([T, 3, 0, T - 1, 1])
+    batches = [
+        weighted(0, rng.random((B, T))),
+        weighted(1, None),
+        weighted(2, 1e30 * rng.random((B, T))),
+        weighted(3, rng.integers(0, 3, (B, T)), lengths),
+        weighted(4, None, lengths),
+        weighted(5, np.zeros((B, T))),
+        weighted(6, None),
+        weighted(7, rng.random((B, T)), np.zeros(B, int)),
+    ]
+    for found in batches:
+        if found.lengths is not None:
+            found.targets[np.arange(T) >= found.lengths[:, None]] = 0
+    made = {"label_smoothing": smoothing, "clip": 0.05}
+    assert_twins(lambda: trainer(language(cells.gru, dtype=dtype, layers=2), batches, **made), 18)
+
+
+def test_weights_of_vectors_that_shares_are_told_of():
+    """A sigmoid's targets, smoothed."""
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(B, T, 3)), rng.random((B, T, 4)).round()
+    batches = [Batch(x, y, None, False, B * T, weights=weights) for weights in (rng.random((B, T)), None)]
+
+    def made() -> Trainer:
+        layer = elman.RNN(cells.gru, input=3, hidden=H, target="llvm", seed=1)
+        model = Model.from_layers(layer, 4, readout=cells.readout_sigmoid)
+        return trainer(model, batches, label_smoothing=0.1)
+
+    assert_twins(made, 5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "words"),
+    [
+        (np.ones((B, T + 1)), ShapeError, "weights are"),
+        (np.full((B, T), -1.0), DataError, "weight -1 at"),
+        (np.full((B, T), np.nan), DataError, "weight nan at"),
+        ([["a"]], DataError, "weights hold no numbers"),
+    ],
+)
+def test_weights_that_are_none_are_told_as_the_long_way_does(weights, error, words):
+    batches = [weighted(0, None), weighted(1, None), weighted(2, weights), weighted(3, None)]
+    ours, twin = (way(trainer(language(), batches)) for way in (lambda given: given, long_way))
+    for training in (ours, twin):
+        next(training)
+        next(training)
+    before, said = told(ours), set()
+    for training in (ours, twin):
+        with pytest.raises(error, match=words) as caught:
+            next(training)
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert_same(told(ours), before)
+    for training in (ours, twin):
+        training.source.take()  # the one that is none
+    for _ in range(3):
+        assert next(ours).loss == next(twin).loss
+    assert_same(told(ours), told(twin))
 
 
 @pytest.mark.parametrize("clip_value", [None, 1e-4])

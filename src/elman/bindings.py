@@ -11,7 +11,8 @@ import numpy as np
 from elman.arrays import is_finite
 from elman.flow import Flow
 from elman.gates import Array
-from elman.network import Network, mean
+from elman.head import mean
+from elman.network import Network
 from elman.passes.carry import MASK
 from elman.passes.differentiate import GRADIENT, OUTPUT_GRADIENT
 from elman.program import Asked
@@ -77,19 +78,19 @@ class LayerBinding:
 class HeadBinding:
     """A head that reads `y` at every step and targets, and writes losses and `d_y`."""
 
-    def __init__(self, network: Network, parameters: Mapping[str, Array], y: Array) -> None:
+    def __init__(self, network: Network, parameters: Mapping[str, Array], y: Array, smoothing: float) -> None:
         self._network, head, dtype = network, network.head, network.rnn.dtype
         self.names = {inner: outer for outer, inner in network._read_parameters.items()}
         self._y, [steps, batch] = y, y.shape[:2]
         shape, kind = ((), np.dtype(np.int64)) if head.wants_tokens else (head.output_shape, dtype)
         self._targets, self._shares = np.zeros((steps, batch, *shape), kind), np.zeros((steps, batch), dtype)
         given = {head.readout._input: y, TARGET: self._targets, OUTPUT_GRADIENT + "loss": self._shares}
-        program = head._program(with_gradients(head.readout.graph), Asked())
+        program = head._program(with_gradients(head.readout.graph, smoothing), Asked())
         self.bound = known(program.bound(parameters, self.names, given, {}))
         self._losses, self.d_y = self.bound.outputs["loss"], self.bound.outputs[GRADIENT + head.readout._input]
         self._limit, self._is_share = int(head.output_shape[0]) if head.wants_tokens else 0, head.gate == "sigmoid"
         self._live: Array | None = None  # all
-        self._share(network._live(y, None))
+        self._count(network._live(y, None), None)
 
     def reads(self, targets: Any) -> bool:
         """Whether these are targets as they should be; they are in place then."""
@@ -97,22 +98,25 @@ class HeadBinding:
             return False
         return not self._is_share or bool(self._targets.min() >= 0 and self._targets.max() <= 1)
 
-    def begin(self, lengths: Array | None) -> None:
-        """Say which losses count."""
-        if lengths is not None or self._live is not None:
-            self._live = None if lengths is None else self._network._live(self._y, lengths)
-            self._share(self._network._live(self._y, lengths))
+    def begin(self, lengths: Array | None, weights: Any) -> None:
+        """Say which losses count, and how much. Raises `ShapeError` or `DataError` for weights that are none."""
+        is_usual = lengths is None and weights is None
+        if not is_usual or self._live is not None:
+            live = self._network._live(self._y, lengths)
+            self._live = None if is_usual else live
+            self._count(live, weights)
             self._losses[...] = 0
 
     def loss(self) -> float:
         """The mean loss of the steps within the lengths."""
         if self._live is not None:
-            return mean(self._losses, self._live)
+            return mean(self._losses, self._live, self._counts)
         return float(np.add.reduce(self._losses, axis=None, dtype=np.float64)) / self._losses.size
 
-    def _share(self, live: Array) -> None:
+    def _count(self, live: Array, weights: Any) -> None:
         """Each loss that counts has its share."""
-        self._shares[...] = live / max(1, np.count_nonzero(live))
+        self._counts = live if weights is None else self._network._weights(weights, self._y, live, live.shape[1])
+        self._shares[...] = self._counts / max(1, np.count_nonzero(live))
 
 
 def put(given: Any, into: Array, limit: int) -> bool:

@@ -159,3 +159,9 @@ def _last_steps(y: Array, lengths: Array | None) -> tuple[Array, Array]:
     """The last step of each example, and the examples; past its length a layer gives 0 and takes no gradient."""
     rows = np.arange(y.shape[1])
     return np.maximum((np.full(len(rows), len(y)) if lengths is None else lengths) - 1, 0), rows
+
+
+def mean(losses: Array, live: Array, counts: Array | None = None) -> float:
+    """The mean of the losses that are live, each as much as it counts; nothing has the mean 0."""
+    counted = np.multiply(losses, live if counts is None else counts, order="C")  # added in one order, however they lie
+    return float(counted.sum(dtype=np.float64)) / max(1, int(np.count_nonzero(live)))

@@ -13,7 +13,7 @@ from elman.errors import ElmanError, SettingError
 from elman.flow import outward, time_first
 from elman.gates import Array
 from elman.gradient_checks import checked_smoothing, checked_weights
-from elman.head import Head, Scores
+from elman.head import Head, Scores, mean
 from elman.layer import Layer, Record
 from elman.rnn import RNN
 from elman.states import State
@@ -303,8 +303,3 @@ class Network(ABC):
     @abstractmethod
     def _input(self, x: Any, lengths: Any = None) -> Array:
         """What the caller gave as tokens or features, checked."""
-
-
-def mean(losses: Array, live: Array, counts: Array | None = None) -> float:
-    """The mean of the losses that are live, each as much as it counts; nothing has the mean 0."""
-    return float((losses * (live if counts is None else counts)).sum(dtype=np.float64)) / max(1, int(np.count_nonzero(live)))

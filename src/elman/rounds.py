@@ -43,16 +43,26 @@ class Rounds:
         self._layers = layers_of(network)
 
     def scored(
-        self, parameters: Mapping[str, Array], x: Any, targets: Any, state: Any, lengths: Any, seed: int | None
+        self,
+        parameters: Mapping[str, Array],
+        x: Any,
+        targets: Any,
+        state: Any,
+        lengths: Any,
+        seed: int | None,
+        *,
+        weights: Any = None,
+        smoothing: float = 0.0,
     ) -> Scored | None:
         """What `gradients` of the network gives, whose parameters these are; None where that is for the long way."""
         if not self._layers or type(x) is not np.ndarray or not x.size:
             return None
-        key = x.shape, x.dtype.kind, repr(self._network.bptt_truncate), self._drops(seed), circumstances()
+        key = x.shape, x.dtype.kind, repr(self._network.bptt_truncate), self._drops(seed), smoothing, circumstances()
         found = self._kept.pop(key, None)  # no two threads get the same
         if found is ONCE:
-            found = self._made(parameters, x, drops=seed is not None)
-        scored = found.run(parameters, x, targets, state, lengths, seed) if isinstance(found, Round) else None
+            found = self._made(parameters, x, drops=seed is not None, smoothing=smoothing)
+        asked = parameters, x, targets, state, lengths, seed, weights
+        scored = found.run(*asked) if isinstance(found, Round) else None
         self._keep(key, found or ONCE)  # the newest is the last; what was broken off is not kept
         return scored
 
@@ -61,9 +71,9 @@ class Rounds:
         shares = getattr(self._network.rnn, "dropout", 0.0), *(rnn.recurrent_dropout for rnn in self._layers.values())
         return () if seed is None else tuple(share > 0 for share in shares)
 
-    def _made(self, parameters: Mapping[str, Array], x: Array, *, drops: bool) -> "Round | str":
+    def _made(self, parameters: Mapping[str, Array], x: Array, *, drops: bool, smoothing: float) -> "Round | str":
         try:
-            return Round(self._network, self._layers, parameters, x, drops=drops)
+            return Round(self._network, self._layers, parameters, x, drops=drops, smoothing=smoothing)
         except UnboundError:
             return LONG
 
@@ -91,7 +101,14 @@ class Round:
     """Forward, loss and gradients over arrays of some shapes, with other parameters each time."""
 
     def __init__(
-        self, network: Network, layers: Mapping[str, RNN], parameters: Mapping[str, Array], x: Array, *, drops: bool
+        self,
+        network: Network,
+        layers: Mapping[str, RNN],
+        parameters: Mapping[str, Array],
+        x: Array,
+        *,
+        drops: bool,
+        smoothing: float,
     ) -> None:
         self._rnn, cut, tokens = network.rnn, checked_truncation(network.bptt_truncate), x.dtype.kind in "iu"
         if isinstance(cut, tuple) or x.ndim != 3 - tokens or tokens != getattr(network, "reads_tokens", tokens):
@@ -106,7 +123,7 @@ class Round:
             names = {name: before + name for name in rnn.parameters}
             self._layers.append(LayerBinding(rnn, names, parameters, self._flow, y))
             y = self._layers[-1].y
-        self._head = HeadBinding(network, parameters, y)
+        self._head = HeadBinding(network, parameters, y, smoothing)
         d_y = self._head.d_y
         for layer, below in zip(reversed(self._layers), [*reversed(self._layers[:-1]), None], strict=True):
             layer.bind_back(parameters, d_y)
@@ -128,7 +145,14 @@ class Round:
         return Flats({}, [(flat, parameters)])
 
     def run(
-        self, parameters: Mapping[str, Array], x: Array, targets: Any, state: Any, lengths: Any, seed: int | None
+        self,
+        parameters: Mapping[str, Array],
+        x: Array,
+        targets: Any,
+        state: Any,
+        lengths: Any,
+        seed: int | None,
+        weights: Any,
     ) -> Scored | None:
         """What the network gives; None where that is for the long way."""
         given, batch = standing(parameters), len(x)
@@ -139,7 +163,7 @@ class Round:
         if state is None or state is not self._last or not all(layer.goes_on() for layer in self._layers):
             self._begin(self._rnn._state_in(state, batch))
         self._flow.noise = None if seed is None else np.random.default_rng(seed)
-        self._head.begin(lengths)
+        self._head.begin(lengths, weights)
         squares = self._compute(given, lengths)
         loss = self._head.loss()
         last = [{name: value.copy() for name, value in layer.forward.last.items()} for layer in self._layers]

@@ -186,10 +186,10 @@ class Trainer:
         self._before, self._began = seconds, time.perf_counter()
 
     def _scored(self, parameters: Mapping[str, Array], batch: Batch, state: State | None, noise: int | None) -> Scored:
-        """Loss, gradients, last state and norm: in a round, or the long way, as where labels are smoothed or weighted."""
-        usual = batch.weights is None and batch.target_lengths is None and not (self.label_smoothing or self.recompute)
-        if self._rounds is not None and usual:
-            found = self._rounds.scored(parameters, batch.x, batch.targets, state, batch.lengths, noise)
+        """Loss, gradients, last state and norm: in a round, or the long way, as where values are made again."""
+        if self._rounds is not None and batch.target_lengths is None and not self.recompute:
+            given = parameters, batch.x, batch.targets, state, batch.lengths, noise
+            found = self._rounds.scored(*given, weights=batch.weights, smoothing=self.label_smoothing)
             if found is not None:
                 return found
         how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "recompute": self.recompute, "dropout_seed": noise}
