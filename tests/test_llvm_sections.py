@@ -1,6 +1,10 @@
 """Sections of a batch, each with totals of its own: their examples, the order in which sums are made, who meets whom."""
 
+import sys
+import threading
+import time
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +16,10 @@ import elman
 from elman.graph import Builder, Graph
 from elman.nodes import Result
 from elman.passes import schedule
+from elman.rooms import SIZES, SMALL, rooms
 from elman.targets.llvm.added import adder
 from elman.targets.llvm.calls import Call, Calls
+from elman.targets.llvm.chain import KEPT, Chain, Chains
 from elman.targets.llvm.machine import machines
 from elman.targets.llvm.memory import address
 from elman.targets.llvm.order import Rows, blocks_of, by_length, dense
@@ -173,6 +179,88 @@ def test_totals_are_added_as_numpy_does(dtype, sections):
     np.testing.assert_array_equal(memory[0, :128], wanted[:128])
     assert (memory[0, 128:] == each[128:] * np.dtype(dtype).type(0.7)).all()
     np.testing.assert_array_equal(memory[1:], rest)
+
+
+def test_the_code_that_adds_stays():
+    """Chains know it by its address alone."""
+    machine = next(iter(machines().values()))
+    first = adder("float32", 2, machine)
+    for sections in range(3, 20):
+        adder("float32", sections, machine)
+    assert adder("float32", 2, machine) is first
+
+
+def test_what_overflows_is_infinite_without_a_warning():
+    """As where one section is summed up by machine code alone."""
+    inputs, states = given("float32")
+    program = LlvmProgram(schedule(summing(), registers=True), "float32")
+    inputs["x"][:] = 2e36  # finite in each section
+    found = program.run(program.prepare({}), inputs, states)
+    assert np.isinf(found.sums["outer"]).all()
+
+
+# ---------------------------------------------------------------- chains that are kept
+
+
+def test_a_chain_that_is_kept_is_of_as_many_sections(monkeypatch):
+    """Also where somebody changes how many there are, as tests do: totals have room for no more."""
+    inputs, states = given("float32")
+    program, fresh = (LlvmProgram(schedule(summing(), registers=True), "float32") for _ in range(2))
+    elman.threads(2)
+    for least, count in ((2, 8), (40, 1), (8, 4)):
+        monkeypatch.setattr("elman.targets.llvm.sections.LEAST", least)
+        assert program.sections(BATCH) == count
+        found = program.run(program.prepare({}), inputs, states)
+    wanted = fresh.run(fresh.prepare({}), inputs, states)
+    for name, value in wanted.sums.items():
+        np.testing.assert_array_equal(found.sums[name], value)
+
+
+def test_threads_keep_chains_side_by_side(monkeypatch):
+    """Of ever other sizes of batches, so that each forgets what others have just kept."""
+    chains = Chains(LlvmProgram(schedule(plain(), registers=True), "float32"))
+    monkeypatch.setattr(Chain, "run", lambda chain, order: None)
+    elman.threads(2)
+
+    def calls() -> None:
+        for size in range(1, 4 * KEPT):
+            chains.compute(b"", 1, SimpleNamespace(order=range(size)))
+
+    hurried(calls)
+    assert 0 < len(chains._kept) <= KEPT + 4
+
+
+def test_threads_take_rooms_side_by_side():
+    """Of ever other sizes, as outputs of batches that never come again do."""
+
+    def calls() -> None:
+        for size in range(4 * SIZES):
+            rooms.take((SMALL + size,), np.dtype(np.uint8))
+
+    hurried(calls)
+
+
+def hurried(calls: Any) -> None:
+    """Four threads, which Python changes as often as it can, call for a second, and nothing is raised."""
+    errors, end, before = list[BaseException](), time.monotonic() + 1, sys.getswitchinterval()
+
+    def work() -> None:
+        try:
+            while time.monotonic() < end:
+                calls()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not errors
 
 
 # ---------------------------------------------------------------- who meets whom

@@ -63,8 +63,8 @@ class Rooms:
         if not SMALL <= size <= LARGEST:
             return aligned(shape, dtype) if line else np.empty(shape, dtype)
         is_known, free = size in self._free, self._free.pop(size, None)
-        while len(self._free) >= SIZES:  # forget the size that was not asked for longest
-            self._free.pop(next(iter(self._free)), None)
+        for oldest in [*self._free][: 1 - SIZES]:  # listed at once, as other threads ask meanwhile
+            self._free.pop(oldest, None)
         self._free[size] = free = ([] if free is None else free) if is_known else None
         if free is None:
             return aligned(shape, dtype)

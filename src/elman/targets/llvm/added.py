@@ -3,7 +3,7 @@
 What NumPy gives to the bit, also where numbers are denormal.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -16,7 +16,7 @@ from elman.targets.llvm.store import emitter, key_of
 from elman.targets.llvm.vectors import INDEX, Vectors
 
 
-@lru_cache(maxsize=16)
+@cache  # for good: calls hold addresses of such functions
 def adder(dtype: str, sections: int, machine: Machine) -> engine.Code:
     """The function that adds so many: `add(memory, -, first, last, size)`, of elements, in whole lines of the cache."""
     lanes = machine.bytes // np.dtype(dtype).itemsize

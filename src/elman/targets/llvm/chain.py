@@ -61,21 +61,22 @@ class Chains:
     """Chains of a program, of a single call each, that are kept for calls of as many examples."""
 
     def __init__(self, program: "LlvmProgram") -> None:
-        self._program, self._kept = program, dict[int, tuple[Call, Chain]]()
+        self._program, self._kept = program, dict[tuple[int, int], tuple[Call, Chain]]()
 
     def compute(self, table: bytes, steps: int, rows: Rows) -> None:
         """Call with a table which tells the order of the examples: at once, where one thread has them, in one section."""
         program, batch = self._program, len(rows.order)
-        if program.sections(batch) == 1 and shared.useful(program.multiplications * steps * batch, ENOUGH) == 1:
+        which = batch, program.sections(batch)
+        if which[1] == 1 and shared.useful(program.multiplications * steps * batch, ENOUGH) == 1:
             self._at_once(table, batch)
             return
-        kept = self._kept.pop(batch, None)  # no two threads get the same
+        kept = self._kept.pop(which, None)  # no two threads get the same
         call, chain = self._made(table, steps, batch) if kept is None else kept
         call.table, call.steps = table, steps
         chain.run([rows])
-        while len(self._kept) >= KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
-        self._kept[batch] = call, chain
+        for oldest in [*self._kept][: 1 - KEPT]:  # listed at once, as other threads keep theirs meanwhile
+            self._kept.pop(oldest, None)
+        self._kept[which] = call, chain
 
     def _made(self, table: bytes, steps: int, batch: int) -> tuple[Call, Chain]:
         call = Call(self._program, table, steps, batch)

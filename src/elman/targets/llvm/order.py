@@ -39,12 +39,14 @@ class Rows:
         if count == 1:
             return [self]
         if count not in self._sections:
-            self._sections[count] = [self._of(*blocks) for blocks in blocks_of(len(self.order), count)]
+            self._sections[count] = self._apart(blocks_of(len(self.order), count))
         return self._sections[count]
 
-    def _of(self, *blocks: slice) -> "Rows":
-        running = sum(np.clip(self.running - block.start, 0, block.stop - block.start) for block in blocks)
-        return Rows(np.concatenate([self.order[block] for block in blocks]), np.asarray(running, np.int64))
+    def _apart(self, blocks: list[tuple[slice, slice]]) -> list["Rows"]:
+        ends = np.array([[(block.start, block.stop) for block in pair] for pair in blocks])[..., None]  # [n, 2, 2, 1]
+        inside = np.minimum(self.running, ends[:, :, 1]) - np.minimum(self.running, ends[:, :, 0])  # [n, 2, T]
+        orders = [np.concatenate([self.order[block] for block in pair]) for pair in blocks]
+        return [Rows(order, running) for order, running in zip(orders, inside.sum(1), strict=True)]
 
     @cached_property
     def count(self) -> int:

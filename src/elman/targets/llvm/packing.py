@@ -188,7 +188,9 @@ class Unpacking:
     def unpacked(self, totals: Mapping[int, Array]) -> dict[int, Array]:
         """What was summed in all sections, apart from the totals, which may go on."""
         memory = rooms.take((self._size,), self._dtype)
-        self._run([reduce(np.add, totals[i]) for i in self._shapes], self._strides, memory)
+        with np.errstate(over="ignore", invalid="ignore"):  # as machine code adds
+            added = [reduce(np.add, totals[i]) for i in self._shapes]
+        self._run(added, self._strides, memory)
         return self._views(memory, self._shapes)
 
     def into(self, flat: Array, places: Sequence[tuple[int, int]], totals: Mapping[int, Array]) -> "Fixed":

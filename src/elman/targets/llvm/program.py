@@ -186,7 +186,7 @@ class LlvmProgram:
 
     @property
     def has_totals(self) -> bool:
-        """Whether it sums over rows, in their order, so that no thread may have some of them for itself."""
+        """Whether it sums over rows, in their order: no thread may have some rows of a section for itself."""
         return bool(self.table.totals)
 
     @cached_property

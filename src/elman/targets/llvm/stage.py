@@ -78,8 +78,9 @@ class Share:
         code = program.code_for(size, self.parts, apart=way == "apart") if self.is_one else program.code_for(size)
         table = sections.address(which)
         self.rows = [(code.address, table, 0, 0, size, part * self.is_one) for part in range(self.parts)]
-        self._counter, self._cuts = line(), np.zeros(self.parts + 1, np.int64)
-        sections.meet_at(which, address(self._counter), address(self._cuts))
+        if self.parts > 1:
+            self._counter, self._cuts = line(), np.zeros(self.parts + 1, np.int64)
+            sections.meet_at(which, address(self._counter), address(self._cuts))
 
     def begin(self, order: Rows, rows: Array) -> None:
         """Cut the examples in this order, for which these are the rows."""
