@@ -10,11 +10,10 @@ cut every 4 steps, one sequence (PyTorch detaches the state every 4 steps). With
 a loop in Python.
 
 Measured on two shared cores of an Intel Xeon with AVX-512 against PyTorch 2.13 and JAX 0.10, times the best peer: elman 128
-2.5, gru 128 4.2, lstm 128 2.2, lstm 256 1.8, lstm 512 1.8, the article's setting 17.6; geometric mean 3.3 (1.8 was asked).
-Own cells against the loop in PyTorch, with equations as written and as elman arranges them: mgu 21.5 and 13.3 times with
-one sequence, 6.3 and 5.2 with 32; layer-normalised lstm 27.8 and 21.9, 8.5 and 7.5; geometric mean 13.4 and 10.3, where 10
-was asked, and 3.7 times JAX. A loop costs PyTorch 110 to 980 us a step, and of 32 sequences elman itself takes 55 to 116
-us.
+3.0, gru 128 4.9, lstm 128 2.5, lstm 256 and lstm 512 1.9, the article's setting 15.2; geometric mean 3.6 (1.8 was asked).
+Own cells against the loop in PyTorch, with equations as written and as elman arranges them: mgu 20.3 and 13.0 times with
+one sequence, 7.2 and 7.1 with 32; layer-normalised lstm 28.3 and 24.6, 11.2 and 9.4; geometric mean 14.7 and 12.1, where 10
+was asked, and 3.9 times JAX. A loop costs PyTorch 110 to 890 us a step, and of 32 sequences elman itself takes 40 to 80 us.
 """
 
 import argparse
