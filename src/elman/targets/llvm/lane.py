@@ -1,6 +1,7 @@
 """Lanes: examples that go on step after step, with every buffer and every address kept from call to call."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -93,16 +94,13 @@ class RowsLane(Buffers):
 
     _chosen: tuple[Array | None, Rows] | None = None
 
-    def __init__(
-        self,
-        program: "LlvmProgram",
-        prepared: "Packed",
-        states: Mapping[str, Array],
-        inputs: Mapping[str, Array],
-        count: int | None = None,
-    ) -> None:
-        super().__init__(program, prepared, states, inputs, count)
-        self._chains, self._tables = (Chains(program), Chains(program)), list[tuple[Rows | None, bytes]]([(None, b"")] * 2)
+    @cached_property
+    def _chains(self) -> tuple[Chains, Chains]:
+        return Chains(self.program), Chains(self.program)
+
+    @cached_property
+    def _tables(self) -> list[tuple[Rows | None, bytes]]:
+        return [(None, b"")] * 2
 
     def choose(self, rows: Array | None) -> None:
         """Let these rows, or all, take the next steps."""
