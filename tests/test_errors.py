@@ -353,15 +353,10 @@ def test_a_size_that_no_array_can_have():
 
 
 def test_what_is_no_cell():
-    assert said(lambda: RNN("lstm", input=3, hidden=3), SettingError) == (
-        "RNN: 'lstm' is not a cell; make one of a function with @elman.cell"
-    )
-    assert said(lambda: Model(8, cell="lstm"), SettingError) == (
-        "Model: cell='lstm' is not a cell; make one of a function with @elman.cell"
-    )
-    assert said(lambda: Model(8, readout=3), SettingError) == (
-        "Model: readout=3 is not a cell; make one of a function with @elman.cell"
-    )
+    fix = "make one of a function with @elman.cell, or take one of elman.cells, as elman.cells.gru"
+    assert said(lambda: RNN("lstm", input=3, hidden=3), SettingError) == f"RNN: 'lstm' is not a cell; {fix}"
+    assert said(lambda: Model(8, cell="lstm"), SettingError) == f"Model: cell='lstm' is not a cell; {fix}"
+    assert said(lambda: Model(8, readout=3), SettingError) == f"Model: readout=3 is not a cell; {fix}"
     near = "there is no cell 'rnn'; near it: qrnn, indrnn; `elman cells` lists all"
     assert said(lambda: cells.named("rnn"), SettingError) == near
     assert said(lambda: cells.named("xyz"), SettingError).startswith("there is no cell 'xyz'; cells are elman, gru, ")

@@ -671,6 +671,23 @@ def test_patience_with_an_average_saves_the_best_of_the_averages(command, text, 
     assert evaluate(model, held) == measured[best]
 
 
+def test_a_run_in_a_folder_of_the_text_is_refused_where_it_would_be_read(command, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text(200 * "a run of its own. ")
+    for run in (folder, folder / "deep" / "run"):
+        told = command("train", folder, "--run", run, *SMALL, "--steps", 2)
+        assert told.code == 2
+        why = "which is read as text, as what it writes would be when it goes on"
+        assert told.err == f"elman: --run {run} is in {folder}, {why}; name a folder elsewhere\n"
+        assert [path.name for path in folder.iterdir()] == ["a.txt"]
+    for run, more in ((folder / ".run", ()), (folder / "run", ("--suffix", ".txt")), (tmp_path / "beside", ())):
+        assert command("train", folder, "--run", run, *SMALL, "--steps", 2, *more).code == 0
+        [last] = run.glob("step-*2.safetensors")
+        last.unlink()
+        assert command("train", "--resume", run).code == 0
+
+
 def test_a_run_that_goes_on_takes_its_options_from_its_folder(command, text, tmp_path):
     folder = tmp_path / "run"
     assert command("train", text, "--run", folder, *SMALL, "--steps", 4).code == 0

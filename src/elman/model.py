@@ -28,7 +28,7 @@ from elman.states import State
 from elman.storage import in_file
 from elman.streams import Stream
 from elman.text import Vocabulary
-from elman.trace import Cell, checked_size
+from elman.trace import HOW_TO_MAKE, Cell, checked_size
 from elman.transcription import Transcribes
 from elman.trees import Tree, batched, plain
 
@@ -71,7 +71,7 @@ class Model(Transcribes, Generates):
     ) -> None:
         for kind, given in (("cell", cell), ("readout", readout)):
             if not isinstance(given, Cell):
-                raise SettingError(f"Model: {kind}={given!r} is not a cell; make one of a function with @elman.cell")
+                raise SettingError(f"Model: {kind}={given!r} is not a cell; {HOW_TO_MAKE}")
         word_dim, hidden_dim = checked_size("Model: word_dim", word_dim), checked_size("Model: hidden_dim", hidden_dim)
         if unknown := set(sizes) - set(cell.sizes) - set(readout.sizes):
             known = [f"{each.name} ({', '.join(each.sizes)})" for each in (cell, readout)]

@@ -23,7 +23,7 @@ from elman.replay import from_graph
 from elman.shapes import Shape
 from elman.states import State, checked_state
 from elman.targets import Outcome, circumstances
-from elman.trace import Cell
+from elman.trace import HOW_TO_MAKE, Cell
 from elman.trees import Tree
 
 CARRY = {RESET: "reset", CUT: "truncate"}
@@ -40,10 +40,10 @@ class RNN(Layer):
     `[T]` or `[B, T]` are tokens, standing for one-hot vectors. `y` is `[T, H]` or `[B, T, H]`, the state `[H]` or `[B, H]`.
 
     `cell` is a `Cell`; `input`, `hidden` and any other sizes that it names are integers; `dtype` is "float32" or
-    "float64"; `seed` draws the first parameters; `target` is "auto", "numpy" or "interpreter". With `learn_initial` the
-    initial state is a parameter (`h0` for the state `h`), first zero. `recurrent_dropout` is the share that is dropped,
-    while training, of what the state brings to products, the same at every step. Raises `SettingError` for sizes and names
-    that do not fit, `CellError` for equations that do not.
+    "float64"; `seed` draws the first parameters; `target` is "auto", "llvm", "numpy" or "interpreter". With
+    `learn_initial` the initial state is a parameter (`h0` for the state `h`), first zero. `recurrent_dropout` is the share
+    that is dropped, while training, of what the state brings to products, the same at every step. Raises `SettingError` for
+    sizes and names that do not fit, `CellError` for equations that do not.
 
     >>> import numpy as np, elman
     >>> rnn = elman.RNN(elman.cells.lstm, input=3, hidden=5)
@@ -68,7 +68,7 @@ class RNN(Layer):
         **sizes: int,
     ) -> None:
         if not isinstance(cell, Cell):
-            raise SettingError(f"RNN: {cell!r} is not a cell; make one of a function with @elman.cell")
+            raise SettingError(f"RNN: {cell!r} is not a cell; {HOW_TO_MAKE}")
         given = {name: size for name, size in (("input", input), ("hidden", hidden)) if size is not None} | sizes
         self.cell, self.sizes, self.name = cell, given, cell.name
         self.dtype, self.target = checked_dtype(dtype), checked_target(target)

@@ -19,7 +19,7 @@ from elman.replay import from_graph
 from elman.rnn import RNN
 from elman.shapes import written
 from elman.targets.interpreter import interpret
-from elman.trace import Cell
+from elman.trace import HOW_TO_MAKE, Cell
 
 __all__ = ["check_cell", "check_gradient", "random_cell"]
 
@@ -103,7 +103,7 @@ def check_cell(cell: Cell, *, seed: int = 0, target: str = "auto", **sizes: int)
     >>> check_cell(cells.lstm)
     """
     if not isinstance(cell, Cell):
-        raise SettingError(f"check_cell: {cell!r} is not a cell; make one of a function with @elman.cell")
+        raise SettingError(f"check_cell: {cell!r} is not a cell; {HOW_TO_MAKE}")
     sizes, name = _fitting(cell, sizes), "values"
     try:
         with np.errstate(all="ignore"):

@@ -20,6 +20,9 @@ from elman.values import Value
 LARGEST = 2**31
 """No size reaches it: what cannot be held in memory is better said than tried."""
 
+HOW_TO_MAKE = "make one of a function with @elman.cell, or take one of elman.cells, as elman.cells.gru"
+"""What is said to whoever gives something else for a cell."""
+
 
 class Cell:
     """The equations of one time step.

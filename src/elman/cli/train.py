@@ -159,6 +159,8 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
         raise SettingError("give --output MODEL, a file to write, or --run FOLDER, which will hold it")
     if run is not None and runs.is_in(run):
         raise SettingError(f"--run {run}: there is a run in it; --resume {run} goes on with it, another folder begins anew")
+    if run is not None:
+        _check_apart(run, given.files, tuple(given.suffix or ()))
     for name in IN_A_RUN:
         if getattr(given, name) is not None and run is None and resume is None:
             raise SettingError(f"--{name} {getattr(given, name)} wants --run FOLDER, for checkpoints and a log")
@@ -172,6 +174,17 @@ def _check(given: SimpleNamespace, run: Path | None, resume: Path | None) -> Non
     if run is not None:
         runs.check(run, given.save_every, given.keep)
     check_writable(given.output)
+
+
+def _check_apart(run: Path, files: list[Path], endings: tuple[str, ...]) -> None:
+    """Raises `SettingError` for a run in a folder of the text: what it writes would be text when it goes on."""
+    place = run.resolve()
+    for folder in (path for path in files if path.is_dir() and place.is_relative_to(path.resolve())):
+        is_hidden = any(part.startswith(".") for part in place.relative_to(folder.resolve()).parts)
+        is_read = not endings or any(name.endswith(endings) for name in (runs.FACTS, runs.LOG))
+        if is_read and not is_hidden:
+            why = "which is read as text, as what it writes would be when it goes on"
+            raise SettingError(f"--run {run} is in {folder}, {why}; name a folder elsewhere")
 
 
 def _check_model(given: SimpleNamespace) -> None:
